@@ -518,7 +518,7 @@ def test_a_fine_tuned_network_passes_its_self_test_and_recognises_the_labels(fin
         clip = tmp_path / "clip.wav"
         soundfile.write(clip, tune(label, 100 + place, 24.0), RATE)
         ended = run("listen", "--json", "--model", folder, "--audio", clip, environment=surroundings(tmp_path))
-        # The shipped network may take tones of a synthesiser for no music, which fine-tuning does not change.
+        # The shipped network takes tones of a synthesiser for no music; which label is likeliest is asked here.
         scores = json_lines(ended)[-1]["scores"]
         assert max(scores, key=scores.get) == label, ended.stderr
 

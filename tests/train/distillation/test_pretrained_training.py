@@ -165,7 +165,7 @@ def test_stored_outputs_are_computed_once(network, windows, tmp_path):
     assert np.array_equal(coarse(5), first)
     (tmp_path / "1.npy").unlink()
     assert not np.array_equal(coarse(5), first)
-    (tmp_path / "1.npy").unlink()
+    (tmp_path / "coarse-1.npy").unlink()
     assert np.array_equal(coarse(4), first)
 
 

@@ -9,7 +9,7 @@ frames have 80 ms, and a linear map from the mel bands of `genre` takes the plac
 the bands of `genre-small` for the same windows.
 
 A filter of the first kernel shape takes 3 million multiply-adds, and some hardly change the tags. Two of these are
-removed, which pays for the branch.
+removed, which saves more than the branch takes.
 """
 
 from __future__ import annotations

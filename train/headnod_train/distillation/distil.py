@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from headnod.inference.manifest import Manifest, sigmoid
+from headnod.inference.manifest import MODEL, Manifest, sigmoid
 from headnod_train.acoustics import MeasuredRooms
 from headnod_train.backend import keras, tf
 from headnod_train.distillation.batches import (
@@ -228,7 +228,7 @@ The mean of these networks is nearly as good in rooms as the best of them and as
 """
 
 _REMOVED = 2
-"""Filters of the first layer that the coarse branch replaces: 20 instead of 22 fill whole vector registers."""
+"""Filters of the first layer that are removed after training: 20 instead of 22 fill whole vector registers."""
 
 _HEAD_STEPS = 4000
 _AT_ONCE = 256
@@ -289,9 +289,14 @@ def begin(
         stored = stored_outputs(folder / _STORED, network, inputs, seed=0, console=console, versions=0)
         embedding = _embedding(network, stored.clean)
         answer_head = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
-        write_npz(start, {"embedding": embedding, **network, **answer_head})
+        made_with = {"embedding": embedding, "small": small.manifest.sha256[MODEL]}
+        write_npz(start, {**made_with, **network, **answer_head})
     with open_npz(start, _STEP, RunError) as held:
-        parameters = {name: held[name] for name in held.files if name != "embedding"}
+        if "small" not in held.files or str(held["small"]) != small.manifest.sha256[MODEL]:
+            raise RunError(
+                f"{folder}: was begun with another --small than {small.manifest.id} (delete it to begin anew)"
+            )
+        parameters = {name: held[name] for name in held.files if name not in {"embedding", "small"}}
         embedding = held["embedding"]
     return Begun(parameters, Targets(answers, sigmoid(teachers.tags), embedding, useful))
 

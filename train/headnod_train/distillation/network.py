@@ -33,7 +33,8 @@ from headnod_train.distillation.tagger import Weights, array_name
 
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
-"""Arrays of the pruned network by name.
+"""Arrays of the pruned network by name. Without the filters that are removed after training, 61 takes the place of 63,
+and 482 that of 486.
 
 offset                 ()          subtracted from the input log10(1 + 10000 p) of mel power p: padding is zero
 front0.. front4.kernel (t, b, n)   over t frames and b bands: 7 x 38, 7 x 67, 128 x 1, 64 x 1, 32 x 1
@@ -222,7 +223,7 @@ def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = u
 
 
 def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> tf.Tensor:
-    """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 94 % of the multiply-adds. See `forward`."""
+    """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 90 % of the multiply-adds. See `forward`."""
     x = hook("input", x)
     maxima = [_timbre(parameters, x, index, hook) for index in range(_TIMBRES)]
     maxima += [_rhythm(parameters, x, index, hook) for index in range(_TIMBRES, FRONT)]
@@ -239,7 +240,7 @@ def coarse_branch(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Ho
     bands = hook("coarse0", bands + _dense(parameters, means, "coarse0.mean"))
     z = tf.reshape(bands, (-1, COARSE_FRAMES, COARSE_BANDS, 1))
     z = _patches(parameters, z, 1, hook, strides=(1, 2))
-    # Padding as in `genre-small`, whose maps have one band more.
+    # Bands are padded so that their positions are those of `genre-small`, which has 60.
     z = _patches(parameters, z, 2, hook, strides=(2, 2), padding=((1, 1), (0, 2)))
     z = _patches(parameters, z, 3, hook, residual=True)
     z = _patches(parameters, z, 4, hook, strides=(2, 2), padding=((1, 1), (1, 0)))

@@ -53,7 +53,7 @@ from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 _NOISES = 40
 """Synthetic noises that the "not music" output is held to, beside the music."""
 _MUSIC = 9.0
-"""Least probability of labelled sounds to be music, over that of not to be."""
+"""Least odds of "music" against "not music" that labelled sounds are fitted to."""
 _DRAWN = 120
 """Windows of each shipped label that new labels are weighed against: half of them in the fit."""
 _ADDED_STRENGTHS = (0.003, 0.03, 0.3)
@@ -241,7 +241,7 @@ def _finish(
     The labels' logits are scaled so that their best temperature is the shipped one, and all of them get one
     linear function of the features, which changes no ratio between labels: it makes their sum weigh against
     the shipped "not music" row what the shipped genres weigh against it, and for the labelled sounds, which are music
-    whatever the shipped network says, at least `_MUSIC` times as much.
+    whatever the shipped network says, at least `_MUSIC` to 1.
     """
     old, temperature = last.shipped, shipped.temperature
     genres, no_music = len(shipped.labels), old.rows([len(shipped.labels)])
