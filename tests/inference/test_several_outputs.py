@@ -269,8 +269,8 @@ def test_features_in_decades_tags_and_energy_have_tolerances(copy, name, differe
     differs(copy, name, difference, allowed)
 
 
-@pytest.mark.parametrize(("share", "allowed"), [(0.029, True), (0.031, False)])
-def test_an_embedding_may_differ_by_three_hundredths_of_its_largest_number(copy, share, allowed):
+@pytest.mark.parametrize(("share", "allowed"), [(0.039, True), (0.041, False)])
+def test_an_embedding_may_differ_by_four_hundredths_of_its_largest_number(copy, share, allowed):
     with np.load(copy / GOLDEN) as arrays:
         largest = np.abs(arrays["embedding"]).max()
     differs(copy, "embedding", share * largest, allowed)
