@@ -13,7 +13,7 @@ pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/set
 from headnod_train.backend import tf
 from headnod_train.distillation.batches import network_input
 from headnod_train.distillation.coarse import CHANNELS, branch_from, coarse_frames, with_branch, without_weakest
-from headnod_train.distillation.network import coarse_branch, multiply_adds
+from headnod_train.distillation.network import as_tensors, coarse_branch, multiply_adds
 from headnod_train.distillation.quantisation import evaluated, standardise
 from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
 from headnod_train.training.fit import read_start
@@ -77,10 +77,6 @@ def parameters():
     return p
 
 
-def constants(parameters):
-    return {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
-
-
 def inputs(windows, rows=slice(None)):
     return network_input(windows.clean16[rows], OFFSET)
 
@@ -97,7 +93,7 @@ def test_the_branch_computes_what_genre_small_computes(small, windows):
     start = read_start(small)
     branch = branch_from(start, fitted_on(windows, slice(half)), OFFSET)
     held_out = slice(half, None)
-    maps = coarse_branch(constants(branch), tf.constant(inputs(windows, held_out))).numpy()[:, :, 0]
+    maps = coarse_branch(as_tensors(branch), tf.constant(inputs(windows, held_out))).numpy()[:, :, 0]
     assert maps.shape[1:] == (10, CHANNELS)
     found = np.concatenate([maps.mean(axis=1), maps.max(axis=1)], axis=1)
     model = GenreModel.load(small)
@@ -116,7 +112,7 @@ def test_the_mean_of_a_coarse_frame_is_of_five_frames(windows, small):
     x = inputs(windows, slice(2))
     seen = {}
     branch = branch_from(read_start(small), windows, OFFSET)
-    coarse_branch(constants(branch), tf.constant(x), hook=seen.setdefault)
+    coarse_branch(as_tensors(branch), tf.constant(x), hook=seen.setdefault)
     assert np.allclose(seen["coarse.frames"].numpy()[:, :, 0], coarse_frames(x), atol=1e-5)
     assert np.allclose(seen["coarse.means"].numpy()[:, 0, 0], coarse_frames(x).mean(axis=1), atol=1e-5)
     assert np.allclose(coarse_frames(x)[:, 1], x[:, 5:10].mean(axis=1), atol=1e-6)
@@ -137,7 +133,7 @@ def test_the_multiply_adds_of_the_branch_are_counted(windows, parameters, small)
     branch = branch_from(read_start(small), windows, OFFSET)
     added = multiply_adds(with_branch(parameters, branch)) - multiply_adds(parameters)
     seen = {}
-    coarse_branch(constants(branch), tf.constant(inputs(windows, slice(1))), hook=seen.setdefault)
+    coarse_branch(as_tensors(branch), tf.constant(inputs(windows, slice(1))), hook=seen.setdefault)
     wanted = 38 * branch["coarse0.kernel"].size + 2 * CHANNELS * parameters["dense.kernel"].shape[1]
     for number in range(1, 7):
         _, frames, bands, _ = seen[f"coarse{number}"].shape

@@ -19,7 +19,7 @@ from headnod_train.distillation.batches import (
     stored_outputs,
 )
 from headnod_train.distillation.distil import distil
-from headnod_train.distillation.network import coarse_branch, first_layer, forward, upper_layers
+from headnod_train.distillation.network import as_tensors, coarse_branch, first_layer, forward, upper_layers
 from headnod_train.distillation.quantisation import evaluated, separate, standardise
 from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
 from headnod_train.training.run_folder import RunError
@@ -104,10 +104,6 @@ def clean_rows(count):
     return np.arange(count), np.zeros(count, np.bool_)
 
 
-def constants(network):
-    return {name: tf.constant(value, tf.float32) for name, value in network.items()}
-
-
 def mean_loss(network, windows, targets):
     x = AugmentedWindows(windows, Augmentation(), 2.0).chosen(*clean_rows(len(windows)), np.random.default_rng(0))
     logits = evaluated(network, x)["answers"]
@@ -131,7 +127,7 @@ def test_the_upper_layers_give_on_stored_outputs_what_the_network_gives(network,
     rows, clean = clean_rows(len(windows))
     rng = np.random.default_rng(0)
     wanted = evaluated(network, AugmentedWindows(windows, Augmentation(), 2.0).chosen(rows, clean, rng))["answers"]
-    found = upper_layers(constants(network), *map(tf.constant, stored.chosen(rows, clean, rng)))["answers"].numpy()
+    found = upper_layers(as_tensors(network), *map(tf.constant, stored.chosen(rows, clean, rng)))["answers"].numpy()
     assert np.abs(found - wanted).max() < 0.01 * wanted.std()
 
 
@@ -215,7 +211,7 @@ def test_factors_of_its_own_let_the_second_layer_fill_its_range(network, windows
     assert np.ptp(apart["keep.scale"]) > 0.1
     heights = []
     forward(
-        constants(apart),
+        as_tensors(apart),
         tf.constant(x),
         hook=lambda name, t: (heights.append(t) if name == "mid2.sum" else 0, t)[1],
     )
@@ -262,7 +258,7 @@ def test_a_batch_is_clean_and_degraded_in_the_shares_asked_for(windows, targets,
 
 def test_first_layer_and_coarse_branch_are_the_parts_that_are_stored(network, windows):
     x = AugmentedWindows(windows, Augmentation(), 2.0).music(4)
-    p = constants(network)
+    p = as_tensors(network)
     front, coarse = first_layer(p, tf.constant(x)), coarse_branch(p, tf.constant(x))
     assert front.shape == (4, 187, 1, FRONT)
     assert coarse.shape == (4, 10, 1, PATCHES[-1][3])

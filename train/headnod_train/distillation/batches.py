@@ -27,8 +27,8 @@ from headnod_train.distillation.network import (
     COARSE_PLACES,
     FRAMES,
     Parameters,
-    coarse_branch,
-    first_layer,
+    as_tensors,
+    fixed_layers,
 )
 from headnod_train.distillation.recordings import Kind
 from headnod_train.distillation.window_sets import GENRE, WindowSet
@@ -259,9 +259,9 @@ def _coarse_file(path: Path) -> Path:
 
 def _write(path: Path, parameters: Parameters, inputs: AugmentedWindows, seed: tuple[int, int]) -> None:
     """Compute one version of all windows; augmentation runs in parallel."""
-    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    constants = as_tensors(parameters)
     graph = tf.function(
-        lambda x: (first_layer(constants, x), coarse_branch(constants, x)),
+        lambda x: fixed_layers(constants, x),
         input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)],
     )
     count = len(inputs.windows)
@@ -277,7 +277,6 @@ def _write(path: Path, parameters: Parameters, inputs: AugmentedWindows, seed: t
 
     starts = range(0, count, _AT_ONCE)
     kept = "the versions before it are kept"
-    # The file that tells whether a version exists is the last to be replaced.
     with replacing(path, kept) as front, replacing(_coarse_file(path), kept) as coarse:
         files = [
             np.lib.format.open_memmap(name, "w+", np.float16, shape)

@@ -27,8 +27,8 @@ from headnod_train.distillation.network import (
     FRAMES_TOGETHER,
     Array,
     Parameters,
-    coarse_branch,
-    first_layer,
+    as_tensors,
+    fixed_layers,
     upper_layers,
 )
 from headnod_train.distillation.window_sets import GENRE, WindowSet
@@ -132,9 +132,9 @@ def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count:
         windows: Inputs from which means and changes are measured, (n, 187, 96).
         count: Filters to remove.
     """
-    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    constants = as_tensors(parameters)
     starts = range(0, len(windows), _BATCH)
-    fixed = tf.function(lambda x: (first_layer(constants, x), coarse_branch(constants, x)))
+    fixed = tf.function(lambda x: fixed_layers(constants, x))
     outputs = zip(*(fixed(tf.constant(windows[start : start + _BATCH])) for start in starts), strict=True)
     front, coarse = (np.concatenate([part.numpy() for part in parts]) for parts in outputs)
     upper = tf.function(lambda maps, patches: upper_layers(constants, maps, patches)["tags"])

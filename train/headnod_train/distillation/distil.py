@@ -39,7 +39,7 @@ from headnod_train.distillation.batches import (
     stored_outputs,
 )
 from headnod_train.distillation.coarse import branch_from, with_branch, without_weakest
-from headnod_train.distillation.network import Parameters, multiply_adds, prune, upper_layers
+from headnod_train.distillation.network import Parameters, as_tensors, multiply_adds, prune, upper_layers
 from headnod_train.distillation.pretrained_bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.distillation.quantisation import (
     LIMIT,
@@ -153,7 +153,7 @@ class _State:
 
     def learner(self) -> Callable[..., tuple[tf.Tensor, ...]]:
         """A step of training."""
-        fixed = {name: tf.constant(value, tf.float32) for name, value in self._fixed.items()}
+        fixed = as_tensors(self._fixed)
         spread = tf.constant(self._spread, tf.float32)
         variables, settings = list(self._variables.values()), self._settings
 
@@ -289,8 +289,7 @@ def begin(
         stored = stored_outputs(folder / _STORED, network, inputs, seed=0, console=console, versions=0)
         embedding = _embedding(network, stored.clean)
         answer_head = fit_answers(embedding[useful], answers[useful], steps=_HEAD_STEPS, seed=1)
-        made_with = {"embedding": embedding, "small": small.manifest.sha256[MODEL]}
-        write_npz(start, {**made_with, **network, **answer_head})
+        write_npz(start, {"embedding": embedding, "small": small.manifest.sha256[MODEL], **network, **answer_head})
     with open_npz(start, _STEP, RunError) as held:
         if "small" not in held.files or str(held["small"]) != small.manifest.sha256[MODEL]:
             raise RunError(
@@ -303,7 +302,7 @@ def begin(
 
 def _embedding(network: Parameters, stored: FixedOutputs) -> NDArray[np.float32]:
     """Embedding, (n, 200), for stored outputs of the fixed layers."""
-    constants = {name: tf.constant(value, tf.float32) for name, value in network.items()}
+    constants = as_tensors(network)
     graph = tf.function(lambda front, coarse: upper_layers(constants, front, coarse)["embedding"])
     rows = [slice(start, start + _AT_ONCE) for start in range(0, len(stored.front), _AT_ONCE)]
     parts = [graph(*(tf.constant(each[some], tf.float32) for each in stored)).numpy() for some in rows]

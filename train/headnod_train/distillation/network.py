@@ -206,6 +206,11 @@ def unchanged(_: str, tensor: tf.Tensor) -> tf.Tensor:
     return tensor
 
 
+def as_tensors(parameters: Mapping[str, Array]) -> dict[str, tf.Tensor]:
+    """The parameters in float32, as the functions below take them."""
+    return {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+
+
 def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> dict[str, tf.Tensor]:
     """Run the network.
 
@@ -217,9 +222,15 @@ def forward(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = u
     Returns:
         The outputs of `upper_layers`.
     """
+    return upper_layers(parameters, *fixed_layers(parameters, x, hook=hook), hook=hook)
+
+
+def fixed_layers(
+    parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Outputs of `first_layer` and, if there is one, of `coarse_branch`, which training does not change."""
     front = first_layer(parameters, x, hook=hook)
-    coarse = coarse_branch(parameters, x, hook=hook) if "coarse0.kernel" in parameters else None
-    return upper_layers(parameters, front, coarse, hook=hook)
+    return front, coarse_branch(parameters, x, hook=hook) if "coarse0.kernel" in parameters else None
 
 
 def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook = unchanged) -> tf.Tensor:
@@ -289,26 +300,14 @@ def upper_layers(
 
 def multiply_adds(parameters: Mapping[str, NDArray[np.floating]]) -> int:
     """Multiplications of one inference, from the shapes of the kernels; zeros of Toeplitz kernels are not counted."""
-    total = 0
-    for name, kernel in parameters.items():
-        if not name.endswith(".kernel"):
-            continue
-        positions = {
-            **{f"front{index}.kernel": BANDS - kernel.shape[1] + 1 for index in range(_TIMBRES)},
-            **{f"front{index}.kernel": BANDS for index in range(_TIMBRES, FRONT)},
-        }.get(name, 1)
-        frames = FRAMES if name.startswith(("front", "mid", "carry")) else 1
-        if name.startswith("coarse"):
-            frames, positions = _coarse_places(name)
-        total += positions * frames * kernel.size
-    return total
-
-
-def _coarse_places(name: str) -> tuple[int, int]:
-    if name == "coarse0.mean.kernel":
-        return 1, 1
-    number = int(name.removeprefix("coarse").partition(".")[0])
-    return COARSE_PLACES[number - 1] if number else (COARSE_FRAMES, 1)
+    places = {
+        f"front{index}": FRAMES * (BANDS - parameters[f"front{index}.kernel"].shape[1] + 1) for index in range(FRONT)
+    }
+    places |= dict.fromkeys(("mid1", "mid2", "mid3", "carry"), FRAMES)
+    places |= {f"coarse{number}": frames * bands for number, (frames, bands) in enumerate(COARSE_PLACES, 1)}
+    places["coarse0"] = COARSE_FRAMES
+    kernels = {name.removesuffix(".kernel"): each for name, each in parameters.items() if name.endswith(".kernel")}
+    return sum(places.get(name, 1) * kernel.size for name, kernel in kernels.items())
 
 
 def _patches(

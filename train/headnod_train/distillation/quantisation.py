@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from headnod.inference.model import dequantised, interpreter, quantise
 from headnod_train.backend import quiet, tf
-from headnod_train.distillation.network import BANDS, FRAMES, FRONT, Array, Parameters, forward
+from headnod_train.distillation.network import BANDS, FRAMES, FRONT, Array, Parameters, as_tensors, forward
 
 LIMIT = 6.0
 """Upper limit of rectifiers, as RELU6."""
@@ -163,7 +163,7 @@ def _collected(
     parameters: Mapping[str, Array], windows: NDArray[np.float32], wanted: Callable[[str], bool]
 ) -> dict[str, Array]:
     """Every value of chosen tensors, (values, channels)."""
-    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    constants = as_tensors(parameters)
     found: dict[str, list[NDArray[np.float32]]] = {}
 
     def watch(name: str, tensor: tf.Tensor) -> tf.Tensor:
@@ -196,7 +196,7 @@ def converted(
         outputs: Outputs, from those of `upper_layers`.
     """
     module = tf.Module()
-    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    constants = as_tensors(parameters)
 
     def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
         found = forward(constants, x)
@@ -249,7 +249,7 @@ def corrected(parameters: Parameters, windows: NDArray[np.float32], shown: NDArr
 
 def evaluated(parameters: Parameters, windows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """Outputs of the network in float32, by name."""
-    constants = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
+    constants = as_tensors(parameters)
 
     graph = tf.function(
         lambda x: forward(constants, x), input_signature=[tf.TensorSpec((None, FRAMES, BANDS), tf.float32)]
