@@ -75,3 +75,10 @@ def test_without_speech_and_noise_the_answer_not_music_is_kept(network):
     fitted = network.get_layer("logits").get_weights()[0]
     np.testing.assert_array_equal(fitted[:, GENRES], kernel[:, GENRES])
     assert not np.allclose(fitted[:, :GENRES], kernel[:, :GENRES])
+
+
+def test_two_answers_are_told_apart(network):
+    archived, prepared = sets(np.resize([1, 2], 90))
+    none = TrainingSet(*(part[:0] for part in vars(prepared).values() if isinstance(part, np.ndarray)), ())
+    fit_answers_to_labels(network, archived, none, SPREAD)
+    assert (answers(network, archived.clean) == np.resize([1, 2], 90)).mean() > 0.85

@@ -1,4 +1,4 @@
-"""The coarse branch of `genre`, and the filters that it replaces."""
+"""The coarse branch of `genre`, its answers, and the filters that it replaces."""
 
 from pathlib import Path
 
@@ -11,10 +11,21 @@ from headnod.resources import find_model
 
 pytest.importorskip("tensorflow", reason="training needs tensorflow: scripts/setup train")
 from headnod_train.backend import tf
+from headnod_train.distillation.answer_layer import LinearAnswers
 from headnod_train.distillation.batches import network_input
-from headnod_train.distillation.coarse import CHANNELS, branch_from, coarse_frames, with_branch, without_weakest
+from headnod_train.distillation.coarse import (
+    CHANNELS,
+    SHARE,
+    answers_of_branch,
+    branch_from,
+    coarse_frames,
+    with_answers,
+    with_branch,
+    without_weakest,
+)
 from headnod_train.distillation.network import as_tensors, coarse_branch, multiply_adds
 from headnod_train.distillation.quantisation import evaluated, standardise
+from headnod_train.distillation.student import TrainingSet
 from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
 from headnod_train.training.fit import read_start
 
@@ -81,6 +92,15 @@ def inputs(windows, rows=slice(None)):
     return network_input(windows.clean16[rows], OFFSET)
 
 
+def embedding_of(small, windows):
+    """Means, then maxima, of the channels that the branch has, as `genre-small` computes them."""
+    model, weights = GenreModel.load(small), np.abs(read_start(small).logits.kernel).sum(axis=1)
+    features = model.front_end.cepstra(windows.clean22.astype(np.float32))
+    embedding = np.stack([model.predict(one).embedding for one in features])
+    kept = np.sort(np.argsort(-weights.reshape(2, -1).sum(axis=0))[:CHANNELS])
+    return embedding[:, np.concatenate([kept, kept + weights.size // 2])]
+
+
 def fitted_on(windows, rows):
     """The same windows, of which only some are music."""
     kind = np.full(len(windows), "noise")
@@ -96,12 +116,7 @@ def test_the_branch_computes_what_genre_small_computes(small, windows):
     maps = coarse_branch(as_tensors(branch), tf.constant(inputs(windows, held_out))).numpy()[:, :, 0]
     assert maps.shape[1:] == (10, CHANNELS)
     found = np.concatenate([maps.mean(axis=1), maps.max(axis=1)], axis=1)
-    model = GenreModel.load(small)
-    features = model.front_end.cepstra(windows.clean22[held_out].astype(np.float32))
-    embedding = np.stack([model.predict(one).embedding for one in features])
-    weights = np.abs(start.logits.kernel).sum(axis=1).reshape(2, -1).sum(axis=0)
-    kept = np.sort(np.argsort(-weights)[:CHANNELS])
-    wanted = embedding[:, np.concatenate([kept, kept + weights.size])]
+    wanted = embedding_of(small, windows)[held_out]
     # Windows of one song are alike, so the channels are compared, too.
     error = np.square(found - wanted).mean() / wanted.var()
     shifted = np.square(found - np.roll(wanted, 1, axis=1)).mean() / wanted.var()
@@ -170,3 +185,85 @@ def test_a_removed_filter_is_replaced_by_its_mean(windows, branched):
     absent = dict(pruned)
     absent["dense.bias"], absent["mid1.bias"] = branched["dense.bias"], branched["mid1.bias"]
     assert np.square(found - exact).mean() < 0.5 * np.square(evaluated(absent, x)["tags"] - exact).mean()
+
+
+def in_branch(parameters, x):
+    """Maxima, then means, over time of the branch's channels."""
+    maps = coarse_branch(as_tensors(parameters), tf.constant(x)).numpy()[:, :, 0]
+    return np.concatenate([maps.max(axis=1), maps.mean(axis=1)], axis=1)
+
+
+def test_the_answers_of_the_branch_are_those_of_the_labels(small, windows):
+    model = GenreModel.load(small)
+    features = model.front_end.cepstra(windows.clean22.astype(np.float32)).astype(np.float16)
+    # The thirds of the song.
+    half = len(windows) // 2
+    labels = np.arange(len(windows)) % half * 3 // half
+    answers, empty = np.eye(4, dtype=np.float32)[labels], np.zeros((len(windows), 0), np.float32)
+    archived = TrainingSet(features, features, np.full(len(windows), "gtzan"), answers, empty, empty, ())
+    found = answers_of_branch(model, read_start(small), archived, (features[:0], features[:0]))
+    assert (found.kernel.shape, found.answers.tolist()) == ((2 * CHANNELS, 3), [0, 1, 2])
+    maxima_then_means = np.roll(embedding_of(small, windows), CHANNELS, axis=1)
+    assert ((maxima_then_means @ found.kernel + found.bias).argmax(axis=1) == labels).mean() > 0.9
+
+
+UNUSED = slice(3, 14)
+
+
+@pytest.fixture(scope="module")
+def with_head(branched):
+    """The network with a head that hardly uses some numbers of the embedding and of the hidden layer."""
+    rng = np.random.default_rng(6)
+    p = {name: value.copy() for name, value in branched.items()}
+    for name, given, made in (("hidden", 20, 16), ("answers", 16, 11)):
+        p[f"{name}.kernel"] = rng.normal(0.0, 1.0, (given, made))
+        p[f"{name}.bias"] = rng.normal(1.0, 1.0, made)
+    for name in ("tags", "hidden", "answers"):
+        p[f"{name}.kernel"][UNUSED] = 0.0
+    # No number is always zero.
+    p["dense.bias"] += 2.0
+    return p
+
+
+def added(windows, with_head, branch):
+    """Change of the logits by the answers of a branch, and its logits, both without their means."""
+    x = inputs(windows, slice(16))
+    changed = with_answers(with_head, x, branch)
+    before, after = evaluated(with_head, x), evaluated(changed, x)
+    assert np.abs(after["tags"] - before["tags"]).max() < 1e-3
+    kept = np.delete(np.arange(20), UNUSED)
+    assert np.allclose(after["embedding"][:, kept], before["embedding"][:, kept], atol=1e-4)
+    assert {name: value.shape for name, value in changed.items()} == {k: v.shape for k, v in with_head.items()}
+    logits = in_branch(with_head, x) @ branch.kernel + branch.bias
+    change = after["answers"] - before["answers"]
+    return change, logits - logits.mean(axis=1, keepdims=True)
+
+
+def linear_answers(windows, with_head, size):
+    """Logits with a standard deviation of `size`, roughly."""
+    pooled = in_branch(with_head, inputs(windows, slice(16)))
+    kernel = np.random.default_rng(8).normal(0.0, 1.0, (2 * CHANNELS, 11))
+    kernel *= size / (pooled @ kernel).std(axis=0)
+    return LinearAnswers(kernel, -pooled.mean(axis=0) @ kernel, np.arange(11))
+
+
+def test_the_answers_of_the_branch_are_added_in_its_share(windows, with_head):
+    change, wanted = added(windows, with_head, linear_answers(windows, with_head, 1.0))
+    assert np.abs(wanted).max() < 4.4
+    assert np.allclose(change, SHARE / (1.0 - SHARE) * wanted, atol=1e-3)
+
+
+def test_very_small_logits_of_the_branch_are_limited(windows, with_head):
+    change, wanted = added(windows, with_head, linear_answers(windows, with_head, 4.0))
+    assert wanted.min() < -5.0
+    assert wanted.max() < 13.5
+    assert np.allclose(change, SHARE / (1.0 - SHARE) * np.maximum(wanted, -4.4), atol=2e-3)
+
+
+def test_an_answer_that_the_branch_lacks_is_kept(windows, with_head):
+    whole = linear_answers(windows, with_head, 1.0)
+    partial = LinearAnswers(whole.kernel[:, 1:], whole.bias[1:], whole.answers[1:])
+    x = inputs(windows, slice(16))
+    before, after = evaluated(with_head, x)["answers"], evaluated(with_answers(with_head, x, partial), x)["answers"]
+    assert np.allclose(before[:, 0], after[:, 0], atol=1e-4)
+    assert np.abs(before[:, 1:] - after[:, 1:]).max() > 0.1

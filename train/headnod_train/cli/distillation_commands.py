@@ -315,12 +315,15 @@ def add_distil(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
+    import numpy as np
+
     from headnod.features.frontend import FrontEnd
     from headnod.resources import find_model
     from headnod_train.dataset.archive import read_archive
     from headnod_train.degradation import impulse_responses
     from headnod_train.distillation import distil as steps
     from headnod_train.distillation.batches import Augmentation, measured_rooms
+    from headnod_train.distillation.student import from_archive
     from headnod_train.distillation.tagger import find_wheel, read_weights
     from headnod_train.distillation.targets import choose_strength, fit_head, read_tags
     from headnod_train.distillation.window_sets import GENRE, read_classes, read_windows
@@ -336,9 +339,10 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         tags, genres, artists = read_tags(options.tags, learned, _LABELS)
         strength = choose_strength(tags, genres, artists)
         console.print(f"head from tags to genres: inverse strength {strength:g}", highlight=False)
-        weights, small = read_weights(options.wheel or find_wheel(options.cache)), read_start(find_model(options.small))
+        weights, small = read_weights(options.wheel or find_wheel(options.cache)), find_model(options.small)
+        start = read_start(small)
         begun = steps.begin(
-            folder, weights, small,
+            folder, weights, start,
             fit_head(tags, genres, inverse_strength=strength), windows,
             read_classes(options.classes), _LABELS, console=console,
         )  # fmt: skip
@@ -346,9 +350,18 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
             folder, begun, windows,
             settings=settings, augmentation=Augmentation(), rooms=rooms, console=console,
         )  # fmt: skip
+        archived = from_archive(
+            learned,
+            options.tags,
+            _LABELS,
+            start.manifest.front_end,
+            numbers=0,
+            rng=np.random.default_rng(settings.seed),
+        )
+        labelled = steps.add_labels(trained, begun, windows, small, archived, console=console)
         bundle = steps.finish(
-            folder, trained, begun, windows, held_out, options.models, options.version,
+            folder, labelled, begun, windows, held_out, options.models, options.version,
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
-            small=small.manifest, replace=options.replace, console=console,
+            small=start.manifest, replace=options.replace, console=console,
         )  # fmt: skip
     print_result(f"{bundle}: written")

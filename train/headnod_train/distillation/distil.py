@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from headnod.inference.manifest import MODEL, Manifest, sigmoid
+from headnod.inference.model import GenreModel
 from headnod_train.acoustics import MeasuredRooms
 from headnod_train.backend import keras, tf
 from headnod_train.distillation.batches import (
@@ -38,7 +39,14 @@ from headnod_train.distillation.batches import (
     network_input,
     stored_outputs,
 )
-from headnod_train.distillation.coarse import branch_from, with_branch, without_weakest
+from headnod_train.distillation.coarse import (
+    SHARE,
+    answers_of_branch,
+    branch_from,
+    with_answers,
+    with_branch,
+    without_weakest,
+)
 from headnod_train.distillation.network import Parameters, as_tensors, multiply_adds, prune, upper_layers
 from headnod_train.distillation.pretrained_bundle import Fitted, draft, figures, health_of, write_bundle
 from headnod_train.distillation.quantisation import (
@@ -51,6 +59,7 @@ from headnod_train.distillation.quantisation import (
     separate,
     standardise,
 )
+from headnod_train.distillation.student import TrainingSet
 from headnod_train.distillation.tagger import Weights
 from headnod_train.distillation.targets import (
     Head,
@@ -63,7 +72,7 @@ from headnod_train.distillation.targets import (
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.evaluation.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
 from headnod_train.storage import open_npz, write_npz
-from headnod_train.training.fit import StartingWeights
+from headnod_train.training.fit import StartingWeights, read_start
 from headnod_train.training.loop import TrainingProgress
 from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 from headnod_train.training.run_folder import RunError
@@ -345,6 +354,37 @@ def train(
         return {name: held[name] for name in held.files}
 
 
+def add_labels(
+    trained: Parameters,
+    begun: Begun,
+    windows: WindowSet,
+    bundle: Path,
+    archived: TrainingSet,
+    *,
+    console: Console,
+) -> Parameters:
+    """The trained network with answers of its branch, fitted to the labels of an archive.
+
+    Args:
+        trained: From `train`.
+        begun: From `begin`.
+        windows: Of training; speech and noise are examples of "not music".
+        bundle: Of `genre-small`.
+        archived: Windows of labelled tracks, with the front end of `genre-small`.
+        console: Shows the step.
+    """
+    console.print(f"fitting answers of the branch to {archived.archived} labelled tracks", highlight=False)
+    model = GenreModel.load(bundle)
+    rows = np.flatnonzero(np.isin(windows.kind, ("speech", "noise")) & begun.targets.useful)
+    clean, degraded = (
+        model.front_end.cepstra(each[rows].astype(np.float32)).astype(np.float16)
+        for each in (windows.clean22, windows.degraded22)
+    )
+    branch = answers_of_branch(model, read_start(bundle), archived, (clean, degraded))
+    shown = AugmentedWindows(windows, Augmentation(), float(trained["offset"])).music(_SHOWN)
+    return with_answers(trained, shown, branch)
+
+
 def finish(
     folder: Path,
     trained: Parameters,
@@ -397,7 +437,7 @@ def finish(
         measured=measured, health=health_of(logits_of["clean"], stream.temperature),
         recipe={
             **recipe, "trainings": _TRAININGS, "moved": _MOVED, "windows": len(windows), "removed": _REMOVED,
-            "coarse": small.id, TRACK_HASHES: track_hashes(names, small.training.recipe),
+            "coarse": small.id, "labelled": SHARE, TRACK_HASHES: track_hashes(names, small.training.recipe),
         },
         replace=replace,
     )  # fmt: skip
