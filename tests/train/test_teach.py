@@ -535,6 +535,9 @@ def test_fine_tuning_keeps_the_tags_to_the_bit_and_is_another_network_to_correct
         assert abs(base.logits(window)[-1] - new.logits(window)[-1]) <= step
     assert new.manifest.body == new.manifest.sha256[MODEL] != base.manifest.body
     last = LastLayer((fine_tuned / "tuned-1.0.0" / MODEL).read_bytes(), new.manifest)
+    # A window like those of the training: others may be beyond the range of the int8 output.
+    audio = resampled(tune(LABELS[0], 7, 3.5), RATE, base.front_end.sample_rate)
+    window = base.front_end.mfcc(audio[: base.front_end.window_samples])
     found = new.predict(window).embedding[None]
     np.testing.assert_allclose(last.shipped.logits(last.features_of(found))[0], new.logits(window), atol=0.25)
     assert "a copy of the dense layer" in (fine_tuned / "tuned-1.0.0" / "CARD.md").read_text("utf-8")
