@@ -55,6 +55,8 @@ def test_axe_finds_no_violation_in_any_view_of_a_listener(look, listener, scheme
     for view, text in [("history", "Calendar"), ("corrections", "What is kept"), ("settings", "Is it placed well?")]:
         page.locator(f"#tabs a[data-tab={view}]").click()
         expect_text(page.locator(f"#{view}"), text)
+        if view == "settings":
+            page.locator(f"#{view} pre.log").wait_for()
         found += violations(page)
     assert found == []
 

@@ -219,7 +219,7 @@ def test_an_answer_from_before_a_change_is_not_shown_after_it(look, listener):
 
 def test_the_log_of_the_last_hours_is_shown(visit):
     page = visit("settings")
-    expect_text(page.get_by_role("region", name="Log"), "the configuration was read again")
+    expect_text(page.get_by_role("region", name="Lines of the log"), "the configuration was read again")
 
 
 def test_a_song_is_corrected_and_its_windows_arrive_in_the_state_folder(visit, listener, state):

@@ -291,7 +291,7 @@ class Settings {
       const answer = await get(`log?hours=${hours}`);
       const now = this.context.clock.now();
       const texts = answer.lines.map(({ time, level, message }) => [at(time, now), level === "info" ? "" : level.toUpperCase(), message].filter(Boolean).join("  "));
-      body = element("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "Log" }, texts.join("\n") || "Nothing was logged in this time.");
+      body = element("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "Lines of the log" }, texts.join("\n") || "Nothing was logged in this time.");
     } catch (error) {
       body = element("p", { class: "empty" }, error.message);
     }
