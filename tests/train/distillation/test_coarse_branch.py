@@ -212,14 +212,15 @@ UNUSED = slice(3, 14)
 
 @pytest.fixture(scope="module")
 def with_head(branched):
-    """The network with a head that hardly uses some numbers of the embedding and of the hidden layer."""
+    """The network with a head, in which some numbers of the embedding and of the hidden layer hardly change."""
     rng = np.random.default_rng(6)
     p = {name: value.copy() for name, value in branched.items()}
     for name, given, made in (("hidden", 20, 16), ("answers", 16, 11)):
         p[f"{name}.kernel"] = rng.normal(0.0, 1.0, (given, made))
         p[f"{name}.bias"] = rng.normal(1.0, 1.0, made)
-    for name in ("tags", "hidden", "answers"):
-        p[f"{name}.kernel"][UNUSED] = 0.0
+    # What reads them has weights as for the others, so their means count.
+    for name in ("dense", "hidden"):
+        p[f"{name}.kernel"][:, UNUSED] *= 1e-3
     # No number is always zero.
     p["dense.bias"] += 2.0
     return p
@@ -230,7 +231,7 @@ def added(windows, with_head, branch):
     x = inputs(windows, slice(16))
     changed = with_answers(with_head, x, branch)
     before, after = evaluated(with_head, x), evaluated(changed, x)
-    assert np.abs(after["tags"] - before["tags"]).max() < 1e-3
+    assert np.abs(after["tags"] - before["tags"]).max() < 0.02
     kept = np.delete(np.arange(20), UNUSED)
     assert np.allclose(after["embedding"][:, kept], before["embedding"][:, kept], atol=1e-4)
     assert {name: value.shape for name, value in changed.items()} == {k: v.shape for k, v in with_head.items()}
@@ -250,14 +251,13 @@ def linear_answers(windows, with_head, size):
 def test_the_answers_of_the_branch_are_added_in_its_share(windows, with_head):
     change, wanted = added(windows, with_head, linear_answers(windows, with_head, 1.0))
     assert np.abs(wanted).max() < 4.4
-    assert np.allclose(change, SHARE / (1.0 - SHARE) * wanted, atol=1e-3)
+    assert np.allclose(change, SHARE / (1.0 - SHARE) * wanted, atol=0.02)
 
 
 def test_very_small_logits_of_the_branch_are_limited(windows, with_head):
     change, wanted = added(windows, with_head, linear_answers(windows, with_head, 4.0))
     assert wanted.min() < -5.0
-    assert wanted.max() < 13.5
-    assert np.allclose(change, SHARE / (1.0 - SHARE) * np.maximum(wanted, -4.4), atol=2e-3)
+    assert np.allclose(change, SHARE / (1.0 - SHARE) * np.clip(wanted, -4.4, 19.6), atol=0.02)
 
 
 def test_an_answer_that_the_branch_lacks_is_kept(windows, with_head):
@@ -265,5 +265,5 @@ def test_an_answer_that_the_branch_lacks_is_kept(windows, with_head):
     partial = LinearAnswers(whole.kernel[:, 1:], whole.bias[1:], whole.answers[1:])
     x = inputs(windows, slice(16))
     before, after = evaluated(with_head, x)["answers"], evaluated(with_answers(with_head, x, partial), x)["answers"]
-    assert np.allclose(before[:, 0], after[:, 0], atol=1e-4)
+    assert np.allclose(before[:, 0], after[:, 0], atol=0.02)
     assert np.abs(before[:, 1:] - after[:, 1:]).max() > 0.1

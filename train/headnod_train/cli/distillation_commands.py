@@ -317,7 +317,6 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     import numpy as np
 
-    from headnod.features.frontend import FrontEnd
     from headnod.resources import find_model
     from headnod_train.dataset.archive import read_archive
     from headnod_train.degradation import impulse_responses
@@ -335,12 +334,13 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     rooms = measured_rooms(impulse_responses(options.rooms, GENRE.sample_rate))
     with locked(folder):
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
-        learned = read_archive(options.data, FrontEnd()).subset("train")
+        small = find_model(options.small)
+        start = read_start(small)
+        learned = read_archive(options.data, start.manifest.front_end).subset("train")
         tags, genres, artists = read_tags(options.tags, learned, _LABELS)
         strength = choose_strength(tags, genres, artists)
         console.print(f"head from tags to genres: inverse strength {strength:g}", highlight=False)
-        weights, small = read_weights(options.wheel or find_wheel(options.cache)), find_model(options.small)
-        start = read_start(small)
+        weights = read_weights(options.wheel or find_wheel(options.cache))
         begun = steps.begin(
             folder, weights, start,
             fit_head(tags, genres, inverse_strength=strength), windows,
@@ -362,6 +362,6 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         bundle = steps.finish(
             folder, labelled, begun, windows, held_out, options.models, options.version,
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
-            small=start.manifest, replace=options.replace, console=console,
+            small=start.manifest, labelled=archived.names, replace=options.replace, console=console,
         )  # fmt: skip
     print_result(f"{bundle}: written")

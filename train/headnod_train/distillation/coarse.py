@@ -54,7 +54,7 @@ _INVERSE_STRENGTH = 100.0
 
 _PER_LOGIT, _ZERO = 0.25, 1.1
 """A logit of the branch in the embedding: the product with the first, plus the second. Logits below -4.4 count as
--4.4. Larger numbers would dominate the distances between embeddings."""
+-4.4, and those above 19.6 as 19.6. Larger numbers would dominate the distances between embeddings."""
 
 _FITTED = 3000
 """Windows from which the linear map is fitted."""
@@ -171,12 +171,12 @@ def answers_of_branch(
 
 
 def with_answers(parameters: Parameters, windows: NDArray[np.float32], branch: LinearAnswers) -> Parameters:
-    """The network whose answers are a mean with those of the branch, of equal size.
+    """A network of the same size whose logits are 1 / (1 - `SHARE`) times the mean with those of the branch.
 
     Args:
         parameters: Equalised and standardised, with the branch and a head.
         windows: Inputs on which the numbers that are replaced change the answers least, (n, 187, 96).
-        branch: From `answers_of_branch`.
+        branch: From `answers_of_branch`. An answer that it lacks gets the mean of its logits.
     """
     p = {name: np.array(value, np.float64) for name, value in parameters.items()}
     count = branch.bias.size

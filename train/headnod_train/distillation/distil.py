@@ -398,10 +398,14 @@ def finish(
     notice: str,
     settings: Distillation,
     small: Manifest,
+    labelled: Sequence[str],
     replace: bool,
     console: Console,
 ) -> Path:
-    """Quantise, calibrate, measure and pack; `small` is the manifest of `genre-small`."""
+    """Quantise, calibrate, measure and pack.
+
+    `small` is the manifest of `genre-small`, and `labelled` are the names of the tracks of `add_labels`.
+    """
     offset = float(trained["offset"])
     inputs = AugmentedWindows(windows, Augmentation(), offset)
     # Clean windows only: degraded ones have wider ranges, and coarser int8 steps cost more than limited outputs.
@@ -437,7 +441,8 @@ def finish(
         measured=measured, health=health_of(logits_of["clean"], stream.temperature),
         recipe={
             **recipe, "trainings": _TRAININGS, "moved": _MOVED, "windows": len(windows), "removed": _REMOVED,
-            "coarse": small.id, "labelled": SHARE, TRACK_HASHES: track_hashes(names, small.training.recipe),
+            "coarse": small.id, "share_of_branch": SHARE,
+            TRACK_HASHES: track_hashes([*names, *labelled], small.training.recipe),
         },
         replace=replace,
     )  # fmt: skip

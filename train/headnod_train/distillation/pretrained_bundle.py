@@ -183,6 +183,9 @@ def write_card(manifest: Manifest, size: int) -> str:
             "sound: the tagger itself, with a linear layer from its tags to genres that was fitted on the train "
             f"split of GTZAN, and YAMNet (Google, Apache-2.0; not part of this bundle). The weights are {moved:g} "
             f"times the mean of {recipe['trainings']} trainings plus {1.0 - moved:g} times those before. "
+            "The second branch also has answers of its own, a logistic regression that was fitted to the labels of the "
+            f"train split of GTZAN, and to speech and noise; they count {recipe['share_of_branch']:g} in the mean of "
+            "log-probabilities. "
             f"Data: {manifest.training.data}."
         ),
         (
