@@ -162,7 +162,7 @@ def locked(tmp_path_factory):
 
 def test_a_person_logs_in_and_out(look, locked):
     # The refused password, the requests without a session, and the history, which this listener does not keep.
-    look.expected += ["401", "403", "404"]
+    look.expected += ["status of 401", "status of 403", "status of 404"]
     page = look(dashboard=locked)
     page.get_by_label("Password").fill("wrong horse")
     page.keyboard.press("Enter")
@@ -177,7 +177,7 @@ def test_a_person_logs_in_and_out(look, locked):
 
 def test_a_reader_sees_everything_and_changes_nothing(look, locked):
     # The requests without a session, and the history, which this listener does not keep.
-    look.expected += ["401", "403", "404"]
+    look.expected += ["status of 401", "status of 403", "status of 404"]
     page = look(dashboard=locked)
     page.get_by_label("Password").fill(READER)
     page.keyboard.press("Enter")

@@ -270,7 +270,7 @@ SCORES_TOLERANCE = 0.02
 TAGS_TOLERANCE = 0.05
 """Score of a tag, and energy. Their logits have coarser steps, which the calibration scales up."""
 EMBEDDING_TOLERANCE = 0.04
-"""Share of the largest absolute value of all golden embeddings: six int8 steps (`genre-2.2.0` in tflite-runtime)."""
+"""Share of the largest absolute value of all golden embeddings: six int8 steps (tflite-runtime was four away)."""
 
 _UNPACKED_LIMIT = 8 << 20
 
