@@ -317,6 +317,7 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
     """Run every step that is not done yet."""
     import numpy as np
 
+    from headnod.inference.model import GenreModel
     from headnod.resources import find_model
     from headnod_train.dataset.archive import read_archive
     from headnod_train.degradation import impulse_responses
@@ -336,7 +337,8 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
         windows, held_out = read_windows(options.windows), read_windows(options.held_out)
         small = find_model(options.small)
         start = read_start(small)
-        learned = read_archive(options.data, start.manifest.front_end).subset("train")
+        front_end = start.manifest.front_end
+        learned = read_archive(options.data, front_end).subset("train")
         tags, genres, artists = read_tags(options.tags, learned, _LABELS)
         strength = choose_strength(tags, genres, artists)
         console.print(f"head from tags to genres: inverse strength {strength:g}", highlight=False)
@@ -350,17 +352,12 @@ def run_distil(options: argparse.Namespace, console: Console) -> None:
             folder, begun, windows,
             settings=settings, augmentation=Augmentation(), rooms=rooms, console=console,
         )  # fmt: skip
-        archived = from_archive(
-            learned,
-            options.tags,
-            _LABELS,
-            start.manifest.front_end,
-            numbers=0,
-            rng=np.random.default_rng(settings.seed),
-        )
-        labelled = steps.add_labels(trained, begun, windows, small, archived, console=console)
+        rng = np.random.default_rng(settings.seed)
+        archived = from_archive(learned, options.tags, _LABELS, front_end, numbers=0, rng=rng)
+        model = GenreModel.load(small)
+        network = steps.add_labels(trained, begun, windows, model, start, archived, console=console)
         bundle = steps.finish(
-            folder, labelled, begun, windows, held_out, options.models, options.version,
+            folder, network, begun, windows, held_out, options.models, options.version,
             labels=_LABELS, notice=options.notice.read_text("utf-8"), settings=settings,
             small=start.manifest, labelled=archived.names, replace=options.replace, console=console,
         )  # fmt: skip

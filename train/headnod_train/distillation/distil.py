@@ -59,7 +59,7 @@ from headnod_train.distillation.quantisation import (
     separate,
     standardise,
 )
-from headnod_train.distillation.student import TrainingSet
+from headnod_train.distillation.student import TrainingSet, mfccs
 from headnod_train.distillation.tagger import Weights
 from headnod_train.distillation.targets import (
     Head,
@@ -72,7 +72,7 @@ from headnod_train.distillation.targets import (
 from headnod_train.distillation.window_sets import WindowSet
 from headnod_train.evaluation.calibration import WindowLogits, fit_calibration, fit_energy, fit_tags
 from headnod_train.storage import open_npz, write_npz
-from headnod_train.training.fit import StartingWeights, read_start
+from headnod_train.training.fit import StartingWeights
 from headnod_train.training.loop import TrainingProgress
 from headnod_train.training.provenance import TRACK_HASHES, track_hashes
 from headnod_train.training.run_folder import RunError
@@ -358,7 +358,8 @@ def add_labels(
     trained: Parameters,
     begun: Begun,
     windows: WindowSet,
-    bundle: Path,
+    model: GenreModel,
+    start: StartingWeights,
     archived: TrainingSet,
     *,
     console: Console,
@@ -369,18 +370,15 @@ def add_labels(
         trained: From `train`.
         begun: From `begin`.
         windows: Of training; speech and noise are examples of "not music".
-        bundle: Of `genre-small`.
+        model: `genre-small`.
+        start: Its weights.
         archived: Windows of labelled tracks, with the front end of `genre-small`.
         console: Shows the step.
     """
     console.print(f"fitting answers of the branch to {archived.archived} labelled tracks", highlight=False)
-    model = GenreModel.load(bundle)
     rows = np.flatnonzero(np.isin(windows.kind, ("speech", "noise")) & begun.targets.useful)
-    clean, degraded = (
-        model.front_end.cepstra(each[rows].astype(np.float32)).astype(np.float16)
-        for each in (windows.clean22, windows.degraded22)
-    )
-    branch = answers_of_branch(model, read_start(bundle), archived, (clean, degraded))
+    clean, degraded = (mfccs(each[rows], model.front_end) for each in (windows.clean22, windows.degraded22))
+    branch = answers_of_branch(model, start, archived, (clean, degraded))
     shown = AugmentedWindows(windows, Augmentation(), float(trained["offset"])).music(_SHOWN)
     return with_answers(trained, shown, branch)
 

@@ -120,8 +120,8 @@ def from_windows(
     """Prepared windows with their targets, without jingles among the noises."""
     answers, useful = targets(windows, teachers)
     return TrainingSet(
-        _features(windows.clean22[useful], front_end),
-        _features(windows.degraded22[useful], front_end),
+        mfccs(windows.clean22[useful], front_end),
+        mfccs(windows.degraded22[useful], front_end),
         windows.kind[useful],
         answers[useful],
         sigmoid(teachers.tags)[useful],
@@ -175,8 +175,8 @@ def from_archive(
         log_mel = archive.log_mel(track)
         first = np.arange(0, len(log_mel) - front_end.frames + 1, every)
         places = np.clip(first[:, None] + np.arange(-LEAD, front_end.frames), 0, None)
-        clean.append(_features(log_mel[places[:, LEAD:]], front_end))
-        degraded.append(_features(through_rooms(log_mel[places], rooms, bands, rng), front_end))
+        clean.append(mfccs(log_mel[places[:, LEAD:]], front_end))
+        degraded.append(mfccs(through_rooms(log_mel[places], rooms, bands, rng), front_end))
         rows.append(np.full(len(first), track))
         starts.append(first)
     genres, likely, _ = known.at(np.concatenate(rows), np.concatenate(starts), front_end)
@@ -361,7 +361,8 @@ def _shown(windows: TrainingSet, rows: NDArray[np.intp], degraded: NDArray[np.bo
     return shown
 
 
-def _features(log_mel: NDArray[np.floating], front_end: FrontEnd) -> NDArray[np.float16]:
+def mfccs(log_mel: NDArray[np.floating], front_end: FrontEnd) -> NDArray[np.float16]:
+    """MFCCs as a `TrainingSet` has them, (n, frames, n_mfcc), of windows of (n, frames, n_mels)."""
     return front_end.cepstra(log_mel.astype(np.float32)).astype(np.float16)
 
 
