@@ -21,6 +21,7 @@ from headnod_train.distillation.coarse import (
     coarse_frames,
     with_answers,
     with_branch,
+    without_shape,
     without_weakest,
 )
 from headnod_train.distillation.network import as_tensors, coarse_branch, multiply_adds
@@ -185,6 +186,24 @@ def test_a_removed_filter_is_replaced_by_its_mean(windows, branched):
     absent = dict(pruned)
     absent["dense.bias"], absent["mid1.bias"] = branched["dense.bias"], branched["mid1.bias"]
     assert np.square(found - exact).mean() < 0.5 * np.square(evaluated(absent, x)["tags"] - exact).mean()
+
+
+def test_a_kernel_shape_is_replaced_by_constants(windows, branched):
+    x = inputs(windows, slice(16))
+    weak = {name: value.copy() for name, value in branched.items()}
+    rows = np.array([7, 8])
+    weak["mid1.kernel"][:, rows] *= 1e-3
+    weak["dense.kernel"][np.concatenate([rows, rows + weak["dense.kernel"].shape[0] // 2])] *= 1e-3
+    pruned = without_shape(weak, x, 3)
+    assert (pruned["front3.kernel"].shape, pruned["front3.bias"].shape) == ((64, 1, 0), (0,))
+    assert np.array_equal(pruned["front4.kernel"], weak["front4.kernel"])
+    assert np.array_equal(pruned["front.scale"], np.delete(weak["front.scale"], rows))
+    exact, found = evaluated(weak, x)["tags"], evaluated(pruned, x)["tags"]
+    assert np.abs(found - exact).max() < 0.01 * exact.std()
+    assert multiply_adds(pruned) < multiply_adds(weak) - 187 * 96 * 64 * 2
+    # Filters after it keep their places.
+    again = without_shape(pruned, x, 4)
+    assert np.array_equal(again["front.scale"], np.delete(weak["front.scale"], [7, 8, 9, 10]))
 
 
 def in_branch(parameters, x):

@@ -32,6 +32,7 @@ from headnod_train.distillation.network import (
     COARSE_FRAMES,
     COARSE_PLACES,
     FRAMES_TOGETHER,
+    FRONT,
     Array,
     Parameters,
     as_tensors,
@@ -220,6 +221,20 @@ def with_answers(parameters: Parameters, windows: NDArray[np.float32], branch: L
     return p
 
 
+def without_shape(parameters: Parameters, windows: NDArray[np.float32], shape: int) -> Parameters:
+    """Remove all filters of a kernel shape, whose outputs become constants.
+
+    Args:
+        parameters: Equalised and standardised, with the branch.
+        windows: Inputs from which the constants are measured, (n, 187, 96).
+        shape: Number of the kernel shape in the first layer.
+    """
+    front, _ = _fixed_outputs(parameters, windows)
+    sizes = [parameters[f"front{index}.bias"].size for index in range(FRONT)]
+    start = sum(sizes[:shape])
+    return _without(parameters, list(range(start, start + sizes[shape])), front)
+
+
 def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count: int) -> Parameters:
     """Remove the filters of the first kernel shape that a constant can replace best.
 
@@ -228,11 +243,8 @@ def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count:
         windows: Inputs from which means and changes are measured, (n, 187, 96).
         count: Filters to remove.
     """
-    constants = as_tensors(parameters)
-    starts = range(0, len(windows), _BATCH)
-    fixed = tf.function(lambda x: fixed_layers(constants, x))
-    outputs = zip(*(fixed(tf.constant(windows[start : start + _BATCH])) for start in starts), strict=True)
-    front, coarse = (np.concatenate([part.numpy() for part in parts]) for parts in outputs)
+    front, coarse = _fixed_outputs(parameters, windows)
+    constants, starts = as_tensors(parameters), range(0, len(windows), _BATCH)
     upper = tf.function(lambda maps, patches: upper_layers(constants, maps, patches)["tags"])
 
     def tags(maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -248,6 +260,18 @@ def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count:
     return _without(parameters, np.argsort(changes)[:count].tolist(), front)
 
 
+def _fixed_outputs(
+    parameters: Parameters, windows: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Outputs of the first layer and of the branch."""
+    constants = as_tensors(parameters)
+    fixed = tf.function(lambda x: fixed_layers(constants, x))
+    starts = range(0, len(windows), _BATCH)
+    outputs = zip(*(fixed(tf.constant(windows[start : start + _BATCH])) for start in starts), strict=True)
+    front, coarse = (np.concatenate([part.numpy() for part in parts]) for parts in outputs)
+    return front, coarse
+
+
 def _without(parameters: Parameters, removed: list[int], front: NDArray[np.float32]) -> Parameters:
     """The network with the means of some filters' outputs, and of their maxima over time, as parts of biases."""
     p = dict(parameters)
@@ -261,8 +285,13 @@ def _without(parameters: Parameters, removed: list[int], front: NDArray[np.float
         p["dense.bias"] = p["dense.bias"] + (values * scale + shift) @ rows[removed]
         halves.append(np.delete(rows, removed, axis=0))
     p["dense.kernel"] = np.concatenate(halves)
-    for name in ("front0.kernel", "front0.bias"):
-        p[name] = np.delete(p[name], removed, axis=-1)
+    start = 0
+    for index in range(FRONT):
+        size = p[f"front{index}.bias"].size
+        own = [filter_ - start for filter_ in removed if start <= filter_ < start + size]
+        start += size
+        for name in (f"front{index}.kernel", f"front{index}.bias"):
+            p[name] = np.delete(p[name], own, axis=-1)
     for name in ("front", "max.front", "mean.front"):
         for part in ("scale", "shift"):
             p[f"{name}.{part}"] = np.delete(p[f"{name}.{part}"], removed)

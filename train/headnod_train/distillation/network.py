@@ -237,7 +237,8 @@ def first_layer(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Hook
     """Scaled maxima over bands of the first layer, (n, 187, 1, 63); 90 % of the multiply-adds. See `forward`."""
     x = hook("input", x)
     maxima = [_timbre(parameters, x, index, hook) for index in range(_TIMBRES)]
-    maxima += [_rhythm(parameters, x, index, hook) for index in range(_TIMBRES, FRONT)]
+    rhythms = [index for index in range(_TIMBRES, FRONT) if parameters[f"front{index}.bias"].shape[0]]
+    maxima += [_rhythm(parameters, x, index, hook) for index in rhythms]
     front = tf.concat(maxima, axis=2)[:, :, None, :]
     return hook("front", _scaled(parameters, front, "front"))
 
