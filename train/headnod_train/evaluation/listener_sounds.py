@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -306,6 +306,10 @@ LONGEST = 180.0
 SHORTEST = 10.0
 """Seconds; shorter files are left out."""
 
+_ORDERS, _PLAYED = 10, 600
+"""Most orders in which the files follow one another, and files after which no further order begins.
+Which file follows which decides much: in one order of fifty clips, nine of ten new genres are 41 of 45."""
+
 _FILES_SEED = 20_261_127
 
 
@@ -327,7 +331,7 @@ class SongNaming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All changes of the shown state, including those to and from `unknown` and silence."""
 
     new_genres: int
-    """Files after a file of another genre, played without a pause."""
+    """Files after a file of another genre, played without a pause, in all orders."""
 
     median_seconds: float | None
     """From the start of such a file to the first estimate with its genre; None if most are never named."""
@@ -338,17 +342,16 @@ class SongNaming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: tuple[float, ...]
     """These delays, sorted, without genres that are never named."""
 
+    orders: int = 1
+    """Random orders in which the files were played."""
+
 
 @dataclass
 class _Song:
-    begins: float
-    """Seconds into the stream."""
+    path: Path
 
     alone: list[str]
     """Shown state of each estimate while the file plays alone."""
-
-    after: list[tuple[float, str]] = field(default_factory=list)
-    """Seconds since the start of the file and shown state, while it plays after the previous file."""
 
     @property
     def genre(self) -> str | None:
@@ -358,55 +361,19 @@ class _Song:
 
 
 def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console: Console) -> SongNaming | None:
-    """Play files alone and one after another, in an order drawn at random.
+    """Play files alone, and one after another in random orders.
 
     Returns:
         None if fewer than two files are long enough.
     """
-    order = [paths[place] for place in np.random.default_rng(_FILES_SEED).permutation(len(paths))]
-    songs: list[_Song] = []
-    stream = listen(
-        _one_after_another(model, order, songs, console),
-        model,
-        ListenerSettings(),
-        now=lambda: NEVER,
-        monotonic=lambda: 0.0,
-    )
-    shown = [(each.seconds, each.genre) for each in stream if isinstance(each, Estimate)]
+    songs = list(_played_alone(model, paths, console))
     if len(songs) < 2:  # noqa: PLR2004 - one file follows another
         return None
-    ends = [*(song.begins for song in songs[1:]), np.inf]
-    for song, end in zip(songs, ends, strict=True):
-        song.after = [(seconds - song.begins, genre) for seconds, genre in shown if song.begins < seconds <= end]
-    return _figures(songs, data)
-
-
-def _one_after_another(
-    model: GenreModel, paths: Iterable[Path], songs: list[_Song], console: Console
-) -> Iterator[Audio]:
-    """The audio of each file; appends each to `songs` with the states shown while it plays alone."""
-    rate, begins = model.front_end.sample_rate, 0
-    for path in paths:
-        try:
-            audio = excerpt(path, rate, LONGEST, intro=0.0)
-        except AudioError as error:
-            print_line(console, f"left out: {error}")
-            continue
-        if audio.size < SHORTEST * rate:
-            continue
-        songs.append(_Song(begins / rate, [each.genre for each in estimates(model, [audio])]))
-        begins += audio.size
-        yield audio
-
-
-def _figures(songs: Sequence[_Song], data: str) -> SongNaming:
-    estimates_made = sum(len(song.alone) for song in songs)
-    minutes = estimates_made * ListenerSettings().every / 60.0
-    delays = [
-        next((seconds for seconds, genre in song.after if genre == song.genre), np.inf)
-        for before, song in pairwise(songs)
-        if song.genre is not None and before.genre not in {None, song.genre}
-    ]
+    rng, orders = np.random.default_rng(_FILES_SEED), min(_ORDERS, -(-_PLAYED // len(songs)))
+    delays: list[float] = []
+    for _ in range(orders):
+        delays += _delays(model, [songs[place] for place in rng.permutation(len(songs))])
+    minutes = sum(len(song.alone) for song in songs) * ListenerSettings().every / 60.0
     return SongNaming(
         data=data,
         songs=len(songs),
@@ -417,7 +384,39 @@ def _figures(songs: Sequence[_Song], data: str) -> SongNaming:
         median_seconds=_quantile(delays, 0.5),
         ninth_decile_seconds=_quantile(delays, 0.9),
         seconds=tuple(round(float(delay), 2) for delay in sorted(delays) if np.isfinite(delay)),
+        orders=orders,
     )
+
+
+def _played_alone(model: GenreModel, paths: Iterable[Path], console: Console) -> Iterator[_Song]:
+    rate = model.front_end.sample_rate
+    for path in paths:
+        try:
+            audio = excerpt(path, rate, LONGEST, intro=0.0)
+        except AudioError as error:
+            print_line(console, f"left out: {error}")
+            continue
+        if audio.size >= SHORTEST * rate:
+            yield _Song(path, [each.genre for each in estimates(model, [audio])])
+
+
+def _delays(model: GenreModel, songs: Sequence[_Song]) -> Iterator[float]:
+    """Seconds from the start of each song that follows one of another genre until its genre is shown, or infinity."""
+    rate, begins = model.front_end.sample_rate, [0.0]
+
+    def audio() -> Iterator[Audio]:
+        for song in songs:
+            part = excerpt(song.path, rate, LONGEST, intro=0.0)
+            begins.append(begins[-1] + part.size / rate)
+            yield part
+
+    stream = listen(audio(), model, ListenerSettings(), now=lambda: NEVER, monotonic=lambda: 0.0)
+    shown = [(each.seconds, each.genre) for each in stream if isinstance(each, Estimate)]
+    for place, (before, song) in enumerate(pairwise(songs), 1):
+        if song.genre is not None and before.genre not in {None, song.genre}:
+            start, end = begins[place : place + 2]
+            named = (seconds for seconds, genre in shown if start < seconds <= end and genre == song.genre)
+            yield next(named, np.inf) - start
 
 
 def _genres(shown: Iterable[str]) -> list[str]:

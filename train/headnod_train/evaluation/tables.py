@@ -233,7 +233,9 @@ def _simulated(found: SimulationAgreement) -> tuple[str, ...]:
 def _songs(songs: SongNaming) -> Iterator[tuple[str, str]]:
     yield "changes between genres within a file, per 10 min", f"{songs.genre_changes_per_10_min:.1f}"
     yield "all changes of the shown state, per 10 min", f"{songs.changes_per_10_min:.1f}"
-    yield "files after one of another genre", str(songs.new_genres)
+    yield f"files after one of another genre, in {songs.orders} random orders", str(songs.new_genres)
+    if songs.new_genres:
+        yield "whose genre is shown at all", f"{len(songs.seconds) / songs.new_genres:.1%}"
     for name, seconds in (
         ("seconds until its genre is shown, median", songs.median_seconds),
         ("seconds until nine of ten are shown", songs.ninth_decile_seconds),
