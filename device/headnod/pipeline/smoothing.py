@@ -20,7 +20,7 @@ _LEAST = 1e-6
 _SONG = 10.0
 """Ratio of the smoothing time within one song to `listen.smoothing`, if song changes are detected."""
 
-_FAR = 0.25
+_FAR = 0.2
 """Cosine distance between the embedding of a window and the mean of its song above which the
 window may belong to another song."""
 
