@@ -61,7 +61,7 @@ def tune(label, seed, seconds=14.0):
 
 
 def rounding(taught):
-    """The most by which equal logits of a bundle and its base differ: half an int8 step of each, and biases' rounding."""
+    """The most by which equal logits of a bundle and its base differ: half an int8 step of each and biases rounded."""
     steps = []
     for bundle in (find_model("genre"), taught):
         outputs = Interpreter(model_path=str(bundle / MODEL)).get_output_details()
