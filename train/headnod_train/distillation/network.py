@@ -33,8 +33,8 @@ from headnod_train.distillation.tagger import Weights, array_name
 
 Array = NDArray[np.float64]
 Parameters = dict[str, Array]
-"""Arrays of the pruned network by name. Without the filters that are removed after training, 61 takes the place of 63,
-and 482 that of 486.
+"""Arrays of the pruned network by name. Without the filters that are removed after training, 54 takes the place of 63,
+468 that of 486, and front3 has no filter.
 
 offset                 ()          subtracted from the input log10(1 + 10000 p) of mel power p: padding is zero
 front0.. front4.kernel (t, b, n)   over t frames and b bands: 7 x 38, 7 x 67, 128 x 1, 64 x 1, 32 x 1

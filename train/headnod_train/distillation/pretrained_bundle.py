@@ -174,8 +174,9 @@ def write_card(manifest: Manifest, size: int) -> str:
         (
             "The network was initialised with MSD_musicnn of the PyPI package musicnn 0.1.0 (Pons and Serra, 2019; "
             "ISC licence, in `manifest.json`), a tagger that was trained on the Million Song Dataset. Filters with "
-            f"constant outputs were removed, and {recipe['removed']} more that the tags hardly depend on. A "
-            f"second branch has the convolutions of {recipe['coarse']}, which see a coarser spectrogram and were "
+            f"constant outputs were removed, and {recipe['removed']} more that the tags hardly depend on; after the "
+            "training described below, all filters over 64 frames, too. "
+            f"A second branch has the convolutions of {recipe['coarse']}, which see a coarser spectrogram and were "
             "trained on the train split of GTZAN and on predictions of the same teachers. Mean and maximum over "
             "time of its last layer are further inputs of the layer of the embedding. The layers after the first "
             "and after the branch were then trained on sound through simulated loudspeakers, measured and simulated "
