@@ -194,8 +194,10 @@ def _normalisation(weights: Weights, index: int) -> tuple[Array, Array]:
 
 _TOGETHER = 4
 """Positions in frequency per convolution."""
-_BLOCKS = (16, 8, 8)
-"""Frames of a block, for each kind of filter over time."""
+_BLOCK = 16
+"""Frames of a block of filters over time."""
+_BANDS_TOGETHER = 6
+"""Bands of a block of the coarse branch's first convolution."""
 
 Hook = Callable[[str, tf.Tensor], tf.Tensor]
 """Called with the name and the value of each tensor between layers; returns the value to use."""
@@ -250,8 +252,7 @@ def coarse_branch(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, *, hook: Ho
     means = hook("coarse.means", _mean(hook("coarse.frames", frames)))
     bands = _dense(parameters, frames, "coarse0") + parameters["coarse0.bias"]
     bands = hook("coarse0", bands + _dense(parameters, means, "coarse0.mean"))
-    z = tf.reshape(bands, (-1, COARSE_FRAMES, COARSE_BANDS, 1))
-    z = _patches(parameters, z, 1, hook, strides=(1, 2))
+    z = _first_patches(parameters, bands, hook)
     # Bands are padded so that their positions are those of `genre-small`, which has 60.
     z = _patches(parameters, z, 2, hook, strides=(2, 2), padding=((1, 1), (0, 2)))
     z = _patches(parameters, z, 3, hook, residual=True)
@@ -328,6 +329,22 @@ def _patches(
     return hook(name, tf.nn.relu(z + x if residual else z))
 
 
+def _first_patches(parameters: Mapping[str, tf.Tensor], bands: tf.Tensor, hook: Hook) -> tf.Tensor:
+    """Convolution of 3 frames by 3 bands with a stride of two bands, (n, frames, bands, channels).
+
+    A single input channel would take four times as long as a block of bands with a Toeplitz kernel, which is equal.
+    """
+    kernel = parameters["coarse1.kernel"][:, :, 0]
+    block, filters = _BANDS_TOGETHER, kernel.shape[-1]
+    # The last output of a block also reads the first band of the next one.
+    shifted = [tf.pad(kernel, [[0, 0], [band, 2 * block - 3 - band], [0, 0]]) for band in range(0, block, 2)]
+    toeplitz = tf.reshape(tf.stack(shifted, axis=2), (3, 2, block, block // 2 * filters))
+    cut = tf.reshape(bands, (-1, COARSE_FRAMES, COARSE_BANDS // block, block))
+    z = tf.nn.conv2d(cut, toeplitz, 1, [[0, 0], [1, 1], [0, 1], [0, 0]])
+    z = tf.nn.relu(z + tf.tile(parameters["coarse1.bias"], [block // 2]))
+    return hook("coarse1", tf.reshape(z, (-1, *COARSE_PLACES[0], filters)))
+
+
 def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook: Hook) -> tf.Tensor:
     """Filters over 7 frames and many bands, (n, 187, filters)."""
     kernel = parameters[f"front{index}.kernel"]
@@ -349,7 +366,7 @@ def _rhythm(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook:
     """Filters over time only, (n, 187, filters)."""
     kernel = parameters[f"front{index}.kernel"][:, 0]
     length, filters = kernel.shape
-    block = _BLOCKS[index - _TIMBRES]
+    block = _BLOCK
     taps = -(-(length + block - 1) // block)
     blocks = -(-FRAMES // block)
     before = (length - 1) // 2
