@@ -205,7 +205,7 @@ class GenreModel:
 
     def scores(self, features: Features) -> NDArray[np.float32]:
         """Probabilities of the answers for one window, to be averaged over windows, shape (answers,)."""
-        return self.predict(features).scores
+        return softmax(self.logits(features) / np.float32(self.manifest.temperature))
 
     def best(self, audio: Audio) -> str:
         """The most probable answer for one window of audio, shape (window_samples,)."""
