@@ -192,8 +192,8 @@ def _normalisation(weights: Weights, index: int) -> tuple[Array, Array]:
     return scale, beta - mean * scale
 
 
-_TOGETHER = 4
-"""Positions in frequency per convolution."""
+_TOGETHER = (3, 4)
+"""Positions in frequency per convolution, for each kind of filter over bands: 60 and 56 outputs fit into 64 columns."""
 _BLOCK = 16
 """Frames of a block of filters over time."""
 _BANDS_TOGETHER = 6
@@ -349,16 +349,17 @@ def _timbre(parameters: Mapping[str, tf.Tensor], x: tf.Tensor, index: int, hook:
     """Filters over 7 frames and many bands, (n, 187, filters)."""
     kernel = parameters[f"front{index}.kernel"]
     frames, width, filters = kernel.shape
-    last = BANDS - width + 1 - _TOGETHER
-    starts = [*range(0, last, _TOGETHER), last]
-    reach = width + _TOGETHER - 1
+    together = _TOGETHER[index]
+    last = BANDS - width + 1 - together
+    starts = [*range(0, last, together), last]
+    reach = width + together - 1
     sliced = tf.stack([x[:, :, start : start + reach] for start in starts], axis=2)
-    shifted = [tf.pad(kernel, [[0, 0], [band, _TOGETHER - 1 - band], [0, 0]]) for band in range(_TOGETHER)]
-    stacked = tf.reshape(tf.stack(shifted, axis=2), (frames, 1, reach, _TOGETHER * filters))
+    shifted = [tf.pad(kernel, [[0, 0], [band, together - 1 - band], [0, 0]]) for band in range(together)]
+    stacked = tf.reshape(tf.stack(shifted, axis=2), (frames, 1, reach, together * filters))
     z = tf.nn.conv2d(sliced, stacked, 1, [[0, 0], [frames // 2, frames // 2], [0, 0], [0, 0]])
-    z = _rectified(parameters, z, f"front{index}", _TOGETHER)
+    z = _rectified(parameters, z, f"front{index}", together)
     z = tf.nn.max_pool2d(z, (1, len(starts)), 1, "VALID")
-    z = tf.nn.max_pool2d(tf.reshape(z, (-1, FRAMES, _TOGETHER, filters)), (1, _TOGETHER), 1, "VALID")
+    z = tf.nn.max_pool2d(tf.reshape(z, (-1, FRAMES, together, filters)), (1, together), 1, "VALID")
     return hook(f"front{index}", tf.reshape(z, (-1, FRAMES, filters)))
 
 
