@@ -105,6 +105,21 @@ def test_tags_are_chips_and_the_reason_is_given_why_no_genre_is_named(look, publ
     expect(one(page).locator(".tags")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("genre", "scores", "words"),
+    [
+        ("jazz", {"jazz": 0.3, "pop": 0.5}, "jazz stays: pop is more probable, but not by enough."),
+        ("jazz", {"jazz": 0.3, "pop": 0.1}, "jazz stays: sound that is not music is more probable, but not by enough."),
+        ("unknown", {"pop": 0.5}, "Sound that is not music stays: pop is more probable, but not by enough."),
+    ],
+)
+def test_the_answer_that_stays_and_the_more_probable_one_are_named(look, publisher, genre, scores, words):
+    page = look()
+    held = json.loads(estimate_json(genre, **scores)) | {"held_by": "lead"}
+    publisher.publish("kitchen", "estimate", json.dumps(held))
+    expect_text(one(page).locator(".reason"), words)
+
+
 def test_a_script_in_a_payload_does_nothing(look, publisher):
     evil = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
     page = look()

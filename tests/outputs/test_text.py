@@ -50,7 +50,7 @@ def test_a_genre_that_is_held_back_has_its_reason_in_plain_words(held_by):
 def test_a_genre_that_stays_has_the_more_probable_one_beside_it():
     stays = msgspec.structs.replace(estimate("jazz", jazz=0.4, rock=0.45, pop=0.1), held_by=HeldBy.LEAD)
     (line,) = plain(msgspec.structs.replace(stays, confidence=0.4))
-    assert "rock 0.45, pop 0.10 (another genre is more probable, but not by enough)" in line
+    assert "rock 0.45, pop 0.10 (another answer is more probable, but not by enough)" in line
 
 
 def test_a_condition_says_its_state_and_why():

@@ -98,7 +98,7 @@ _REASONS = {
     HeldBy.STEADY_NOISE: "steady noise",
     HeldBy.NOT_MUSIC: "speech or another sound that is not music",
     HeldBy.THRESHOLD: "no genre is probable enough",
-    HeldBy.LEAD: "another genre is more probable, but not by enough",
+    HeldBy.LEAD: "another answer is more probable, but not by enough",
     HeldBy.STARTING: "sound has just begun",
 }
 

@@ -192,8 +192,12 @@ export class Listener {
         return "Recognised as speech or another sound that is not music.";
       case "threshold":
         return `No genre is probable enough: ${first?.[0] ?? "the best"} is below the threshold${limit}.`;
-      case "lead":
-        return `${this.genre} stays: another genre is more probable, but not by enough.`;
+      case "lead": {
+        // While no genre is named, the answer that stays is "not music".
+        const stays = this.named ? this.genre : "Sound that is not music";
+        const other = first && first[0] !== this.name(this.now.genre) ? first[0] : "sound that is not music";
+        return `${stays} stays: ${other} is more probable, but not by enough.`;
+      }
     }
     if (!this.named || !first) return "";
     const ahead = second ? Math.round(100 * (first[1] - second[1])) : 0;
