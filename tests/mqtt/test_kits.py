@@ -59,11 +59,25 @@ class TestHomeAssistant:
         for entity, attribute in used:
             assert f"'{attribute}'" in components()[entity]["json_attributes_template"]
 
+    def test_the_light_follows_the_energy(self):
+        jinja2 = pytest.importorskip("jinja2", reason="jinja2 is not installed: scripts/setup test")
+        (found,) = (each for each in documents("automations.yaml") if each["id"] == "headnod_kitchen_energy")
+        assert found["triggers"][0]["attribute"] == "energy"
+        template = jinja2.Environment().from_string(found["actions"][0]["data"]["brightness_pct"])
+        assert [template.render(state_attr=lambda *_, energy=energy: energy) for energy in (0.0, 0.3, 1.0)] == [
+            "20.0", "44.0", "100.0",
+        ]  # fmt: skip
+        (allowed,) = (each["value_template"] for each in found["conditions"] if "value_template" in each)
+        condition = jinja2.Environment().from_string(allowed)
+        assert [condition.render(state_attr=lambda *_, energy=energy: energy) for energy in (0.3, None)] == [
+            "True", "False",
+        ]  # fmt: skip
+
     def test_a_trigger_waits_only_for_states_that_there_are(self):
         waited = [
             (part["entity_id"], part["to"])
             for part in everything(documents("automations.yaml"))
-            if part.get("trigger") == "state"
+            if part.get("trigger") == "state" and "attribute" not in part
         ]
         assert len(waited) == 3
         for entity, state in waited:
