@@ -218,7 +218,10 @@ def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[
         yield "floor_db is not finite, or range_db is not finite and positive"
     frames, mels = levels.shape[1:]
     if mels != front_end.n_mels:
-        yield f"has {mels} mel bands, the front end computes {front_end.n_mels}"
+        yield (
+            f"has {mels} mel bands, the front end of the model computes {front_end.n_mels} (make an archive for this "
+            "model: headnod-train import --front-end)"
+        )
     if frames < front_end.frames:
         yield f"tracks of {frames} frames are shorter than a window of {front_end.frames}"
     lengths = read.get("frames", np.full(len(levels), frames))
