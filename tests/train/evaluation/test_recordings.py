@@ -1,6 +1,8 @@
 """Audio files through the device's own code: right answers, honest intervals, and no flattery."""
 
+import html
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -15,9 +17,16 @@ from headnod_train.__main__ import main
 from headnod_train.degradation import has_ffmpeg
 from headnod_train.evaluation.conditions import simulation_agreement
 from headnod_train.evaluation.evaluate import may_be_training_data
-from headnod_train.evaluation.recordings_evaluation import PLAYBACKS, RecordingsEvaluation, evaluate_clips, find_clips
+from headnod_train.evaluation.recordings_evaluation import (
+    PLAYBACKS,
+    RecordingsEvaluation,
+    evaluate_clips,
+    find_clips,
+    through,
+)
+from headnod_train.evaluation.recordings_report import write_recordings_report
 from headnod_train.evaluation.results import EvaluationError
-from headnod_train.evaluation.tables import recordings_tables
+from headnod_train.evaluation.tables import recordings_parts, recordings_tables
 from headnod_train.training.provenance import track_hashes, training_names
 
 REPOSITORY = Path(__file__).parents[3]
@@ -63,6 +72,9 @@ def test_files_are_right_or_wrong_by_their_folder(model, music, said, tmp_path):
     assert clean.clips.count == 2
     assert clean.clips_by_artist is None
     assert {genre: share.accuracy for genre, share in clean.genres.items()} == {said: 1.0, wrong: 0.0}
+    # One file says little about its genre.
+    assert clean.genres[said].ci95 == pytest.approx((0.21, 1.0), abs=0.01)
+    assert clean.genres[wrong].ci95 == pytest.approx((0.0, 0.79), abs=0.01)
 
 
 def test_rooms_are_played_only_where_there_are_any(model, music, said, tmp_path):
@@ -74,7 +86,9 @@ def test_rooms_are_played_only_where_there_are_any(model, music, said, tmp_path)
     clips = find_clips(tmp_path / "music", (*model.labels, "music"))
     assert {clip.genre for clip in clips} == {said}
     found = evaluate_clips(model, clips, data="music", rooms=tmp_path / "rooms", console=QUIET)
-    assert [each.name for each in found.played] == [each.name for each in PLAYBACKS if has_ffmpeg() or not each.aac]
+    assert [each.name for each in found.played] == [
+        each.name for each in PLAYBACKS if not each.recorded and (has_ffmpeg() or not each.aac)
+    ]
 
 
 def test_sounds_that_are_no_music_are_judged_file_by_file(model, music, said, tmp_path):
@@ -89,6 +103,31 @@ def test_sounds_that_are_no_music_are_judged_file_by_file(model, music, said, tm
     assert (hiss.kind, hiss.files, hiss.files_named) == ("hiss", 1, 0)
     assert (songs.kind, songs.files_named) == ("songs", 1)
     assert songs.windows_named > 0
+
+
+def test_music_is_also_played_over_recorded_sounds(model, music, said, tmp_path, rng):
+    write(tmp_path / "music" / said / "one.wav", music)
+    clips = find_clips(tmp_path / "music", model.labels)
+    # Silent files are not drawn, and short ones are repeated.
+    write(tmp_path / "sounds" / "fan" / "silent.wav", np.zeros(RATE))
+    found = evaluate_clips(model, clips, data="m", not_music=tmp_path / "sounds", console=QUIET)
+    assert "recorded sounds at 10 dB" not in [each.name for each in found.played]
+    (tmp_path / "sounds" / "fan" / "silent.wav").unlink()
+    write(tmp_path / "sounds" / "fan" / "loud.wav", rng.normal(0.0, 0.3, RATE).clip(-1.0, 1.0))
+    found = evaluate_clips(model, clips, data="m", not_music=tmp_path / "sounds", console=QUIET)
+    names = [each.name for each in found.played]
+    assert names[1:3] == ["noise at 10 dB", "recorded sounds at 10 dB"]
+
+
+def test_the_recorded_sound_is_10_db_below_the_music(model, music, rng):
+    hum, level = np.sin(np.arange(RATE) * 0.05).astype(np.float32), np.float32(0.1)
+    playback = next(each for each in PLAYBACKS if each.recorded)
+    mixed = through(level * music, playback, 3, [], [hum, hum], model, rng)
+    added = mixed - level * music
+    assert np.corrcoef(added[:RATE], hum)[0, 1] > 0.999
+    assert 10.0 * np.log10(np.mean(np.square(level * music)) / np.mean(np.square(added))) == pytest.approx(
+        10.0, abs=0.01
+    )
 
 
 def test_another_model_is_compared_file_by_file(model, music, said, tmp_path):
@@ -151,6 +190,44 @@ def test_files_that_a_model_was_trained_on_need_leaky(music, tmp_path, capsys):
     assert main([*command, "--leaky", "--json", str(tmp_path / "found.json")]) == 0
     assert json.loads((tmp_path / "found.json").read_text())["leaky"]
     assert "LEAKY" in capsys.readouterr().out
+
+
+def test_a_page_shows_every_table_with_charts_and_marks_all_of_a_leaky_one(model, music, said, tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / "music" / f"{name} & co.wav", music)
+    (tmp_path / "music" / "list.csv").write_text(
+        "path,genre,artist\n" + "".join(f"{name} & co.wav,{said},{name}\n" for name in ("one", "two"))
+    )
+    write(tmp_path / "sounds" / "hiss" / "a.wav", 1e-5 * np.random.default_rng(0).standard_normal(RATE))
+    clips = find_clips(tmp_path / "music" / "list.csv", model.labels)
+    found = evaluate_clips(
+        model, clips, data="a&b", not_music=tmp_path / "sounds", other=model, float_model=model, console=QUIET
+    )
+    for leaky in (False, True):
+        marked = msgspec.structs.replace(found, leaky=leaky)
+        written = write_recordings_report(marked, tmp_path / "page", model.labels)
+        page, parts = written.read_text("utf-8"), list(recordings_parts(marked))
+        assert "genre-small-1.0.0 on a&amp;b" in page
+        assert page.count("<svg") == 2
+        # Bars have the colours of genres, which the page defines for a light and a dark background.
+        (colour,) = set(re.findall(r"var\((--genre[\w-]*)\)", page))
+        assert page.count(f"{colour}:") == 2
+        assert "by artist" in page
+        assert len(parts) == 6
+        for part in parts:
+            assert part.title.startswith("LEAKY: ") == leaky
+            assert all(cell in html.unescape(page) for row in part.rows for cell in row)
+        assert ("the model was trained on these tracks" in page) == leaky
+        assert json.loads(written.with_name("evaluation.json").read_bytes())["leaky"] == leaky
+
+
+def test_the_command_writes_the_page_and_refuses_what_only_an_archive_can(music, said, tmp_path, capsys):
+    write(tmp_path / "music" / said / "mine.wav", music)
+    command = ["evaluate", str(find_model("genre-small-2.1.0")), "--audio", str(tmp_path / "music")]
+    assert main([*command, "--report", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page" / "index.html").stat().st_size > 5_000
+    assert main([*command, "--degrade"]) == 1
+    assert "--degrade needs --data" in capsys.readouterr().err
 
 
 def test_files_that_a_model_was_not_trained_on_need_no_statement(music, tmp_path):

@@ -48,7 +48,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--degrade",
         action="store_true",
-        help="also evaluate through simulated loudspeakers, rooms, microphones and noise (minutes)",
+        help="with --data: also evaluate through simulated loudspeakers, rooms, microphones and noise (minutes)",
     )
     parser.add_argument(
         "--rooms", type=Path, metavar="DIR", help="impulse responses of measured rooms, one more condition"
@@ -77,7 +77,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--report",
         type=Path,
         metavar="DIR",
-        help="write a page with charts, and the figures; with --audio it plays doubtful tracks",
+        help="write a page with charts, and the figures; with --data and --audio it plays doubtful tracks",
     )
     parser.set_defaults(run=run, kept="nothing was written")
 
@@ -152,6 +152,9 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     if options.audio is None:
         message = "there is nothing to evaluate on (name an archive with --data, or audio files with --audio)"
         raise EvaluationError(message)
+    if options.degrade:
+        message = "--degrade needs --data (audio files are always also played in noise and through codecs)"
+        raise EvaluationError(message)
     model = GenreModel.load(options.bundle)
     other = GenreModel.load(options.against) if options.against else None
     clips = find_clips(options.audio, model.labels, only=options.tracks)
@@ -172,6 +175,10 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
         plain_console().print(table)
     if options.json is not None:
         write_json(options.json, found)
+    if options.report is not None:
+        from headnod_train.evaluation.recordings_report import write_recordings_report
+
+        write_recordings_report(found, options.report, model.labels)
 
 
 def _refuse_training_files(models: list[GenreModel], clips: list[Track], options: argparse.Namespace) -> None:

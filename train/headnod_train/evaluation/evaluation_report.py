@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from headnod_train.evaluation.metrics import Share
-from headnod_train.evaluation.results import DegradedResult, Evaluation, GenreChanges, GenreResult
+from headnod_train.evaluation.results import DegradedResult, Evaluation, GenreChanges
 from headnod_train.evaluation.tables import facts, interval, paired_rows, title, warning
 from headnod_train.report import (
     Axes,
@@ -60,20 +60,27 @@ def accuracy_curves(
     return figure
 
 
-def genre_bars(theme: Theme, genres: Sequence[GenreResult], labels: Sequence[str]) -> Figure:
-    """Accuracy of tracks as bars in the colours of genres with their intervals, and of windows as diamonds."""
+def genre_bars(
+    theme: Theme, genres: Mapping[str, Share], labels: Sequence[str], windows: Sequence[float] = ()
+) -> Figure:
+    """Accuracy by genre as bars in the colours of genres with their intervals, and of windows as diamonds."""
     marks = genre_marks(labels, theme)
-    figure = new_figure(theme, 5.2, 0.9 + 0.34 * len(genres))
-    axes = style_axes(figure.subplots(), theme, grid="x")
-    places = range(len(genres))
-    colours = [marks[genre.label].colour for genre in genres]
-    _bars(axes, [genre.tracks for genre in genres], [genre.tracks_ci95 for genre in genres], colours, theme)
+    figure = share_bars(theme, genres, [marks[genre].colour for genre in genres])
     # On the upper edge of the bars, away from the lines of the intervals.
-    edges = [place - 0.31 for place in places]
-    axes.scatter([genre.windows for genre in genres], edges, marker="D", s=26, color=theme.ink, zorder=3, clip_on=False)
-    _rows(axes, [genre.label for genre in genres])
-    for place, genre in zip(places, genres, strict=True):
-        text = f"{genre.tracks:.0%} of {genre.count}"
+    edges = [place - 0.31 for place in range(len(windows))]
+    figure.axes[0].scatter(windows, edges, marker="D", s=26, color=theme.ink, zorder=3, clip_on=False)
+    return figure
+
+
+def share_bars(theme: Theme, shares: Mapping[str, Share], colours: Sequence[str] = ()) -> Figure:
+    """Accuracies by name as bars with their intervals and counts."""
+    figure = new_figure(theme, 5.2, 0.9 + 0.34 * len(shares))
+    axes = style_axes(figure.subplots(), theme, grid="x")
+    rows = list(shares.values())
+    _bars(axes, [each.accuracy for each in rows], [each.ci95 for each in rows], colours or theme.first, theme)
+    _rows(axes, list(shares))
+    for place, share in enumerate(rows):
+        text = f"{share.accuracy:.0%} of {share.count}"
         axes.annotate(text, (1.03, place), va="center", fontsize=8, color=theme.ink, annotation_clip=False)
     return figure
 
@@ -237,7 +244,12 @@ def _cards(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, Markup]]:
     """Title, note and SVG of each chart."""
     labels, degraded, coverage = evaluation.confusion.labels, evaluation.degraded, evaluation.unsaid.curve
-    draw = partial(genre_bars, genres=evaluation.genres, labels=labels)
+    draw = partial(
+        genre_bars,
+        genres={each.label: Share(each.tracks, each.tracks_ci95, each.count) for each in evaluation.genres},
+        labels=labels,
+        windows=[each.windows for each in evaluation.genres],
+    )
     yield (
         "By genre",
         "Bars are tracks with 95 % intervals, diamonds are windows.",

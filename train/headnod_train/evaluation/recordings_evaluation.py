@@ -36,7 +36,7 @@ from headnod_train.degradation import (
 from headnod_train.evaluation.conditions import SimulationAgreement, simulation_agreement
 from headnod_train.evaluation.evaluate import paired_test
 from headnod_train.evaluation.listener_sounds import SongNaming, audio_files, estimates, song_naming
-from headnod_train.evaluation.metrics import Share, calibration_error, noise_floor, share_right
+from headnod_train.evaluation.metrics import Share, calibration_error, noise_floor, share_right, wilson_interval
 from headnod_train.evaluation.results import EvaluationError
 
 _SEED = 20_261_127
@@ -55,7 +55,10 @@ class Playback:
     """In one of the measured rooms."""
 
     snr: float | None = None
-    """Level of the music over pink noise, in decibels; None adds none."""
+    """Level of the music over noise, in decibels; None adds none."""
+
+    recorded: bool = False
+    """The noise is one of the recorded sounds other than music, instead of pink noise."""
 
     codec: bool = False
     """Through Opus, Vorbis or MP3."""
@@ -71,6 +74,7 @@ PLAYBACKS = (
     Playback("rooms, noise at 20 dB", room=True, snr=20.0),
     Playback("rooms, noise at 10 dB", room=True, snr=10.0),
     Playback("noise at 10 dB", snr=10.0),
+    Playback("recorded sounds at 10 dB", snr=10.0, recorded=True),
     Playback("lossy codecs", codec=True),
     Playback("AAC at 64 kbit/s", aac=True),
 )
@@ -90,7 +94,7 @@ class Played(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same with an interval by artist; null if artists are unknown."""
 
     genres: dict[str, Share]
-    """Accuracy of files by genre."""
+    """Accuracy of files by genre; Wilson's interval."""
 
     refused: float
     """Share of windows classified as "not music"."""
@@ -206,9 +210,14 @@ def evaluate_clips(
     """
     rate = model.front_end.sample_rate
     responses = [from_direct_sound(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
-    playbacks = [each for each in PLAYBACKS if (responses or not each.room) and (has_ffmpeg() or not each.aac)]
     sounds = _read(clips, rate, console)
-    played = tuple(_played(model, sounds, playback, responses) for playback in playbacks)
+    others = _drawn(not_music, rate, len(sounds)) if not_music else []
+    playbacks = [
+        each
+        for each in PLAYBACKS
+        if (responses or not each.room) and (others or not each.recorded) and (has_ffmpeg() or not each.aac)
+    ]
+    played = tuple(_played(model, sounds, playback, responses, others) for playback in playbacks)
     return RecordingsEvaluation(
         model=model.manifest.id,
         data=data,
@@ -241,11 +250,27 @@ def _read(clips: Iterable[Track], rate: int, console: Console) -> dict[Track, Au
     return sounds
 
 
-def _played(model: GenreModel, sounds: Mapping[Track, Audio], playback: Playback, responses: Sequence[Audio]) -> Played:
+def _drawn(folder: Path, rate: int, count: int) -> list[Audio]:
+    """Recorded sounds drawn at random, at most this many, without those that are silent."""
+    paths = audio_files(folder)
+    order = np.random.default_rng(_SEED).permutation(len(paths))[:count]
+    drawn = [read_all(paths[place], rate) for place in order]
+    return [sound for sound in drawn if np.abs(sound).max(initial=0.0) > _QUIET]
+
+
+def _played(
+    model: GenreModel,
+    sounds: Mapping[Track, Audio],
+    playback: Playback,
+    responses: Sequence[Audio],
+    others: Sequence[Audio],
+) -> Played:
     rng, labels = np.random.default_rng(_SEED), model.labels
     right, files, whole, refused = [], [], [], []
     for place, (clip, audio) in enumerate(sounds.items()):
-        scores, mean, _ = score_file(clip.path.name, [_through(audio, playback, place, responses, model, rng)], model)
+        scores, mean, _ = score_file(
+            clip.path.name, [through(audio, playback, place, responses, others, model, rng)], model
+        )
         target = labels.index(clip.genre)
         guesses = [int(each.argmax()) for each in scores]
         right += [guess == target for guess in guesses]
@@ -265,25 +290,42 @@ def _played(model: GenreModel, sounds: Mapping[Track, Audio], playback: Playback
         windows=share_right(np.array(right, np.bool_), np.array(files, np.intp)),
         clips=share_right(named, places),
         clips_by_artist=None if by_artist is None else share_right(named, by_artist.astype(np.intp)),
-        genres={
-            label: share_right(named[targets == row], places[targets == row])
-            for row, label in enumerate(labels)
-            if (targets == row).any()
-        },
+        genres={label: _of_genre(named[targets == row]) for row, label in enumerate(labels) if (targets == row).any()},
         refused=round(float(np.mean(refused)), 4) if refused else 0.0,
         calibration_error=round(calibration_error(probable, targets), 4),
         calibration_noise=round(noise_floor(probable[audible], places[audible]), 4) if audible.any() else 0.0,
     )
 
 
-def _through(
+def _of_genre(named: NDArray[np.bool_]) -> Share:
+    """With Wilson's interval: by bootstrap, that of one file would have no width."""
+    accuracy = float(named.mean())
+    return Share(accuracy=round(accuracy, 4), ci95=wilson_interval(accuracy, len(named)), count=len(named))
+
+
+def through(
     audio: Audio,
     playback: Playback,
     place: int,
     responses: Sequence[Audio],
+    others: Sequence[Audio],
     model: GenreModel,
     rng: np.random.Generator,
 ) -> Audio:
+    """Audio as it is played.
+
+    Args:
+        audio: Music, shape (n,).
+        playback: How it is played.
+        place: Number of the file, which chooses the room and the recorded sound.
+        responses: Impulse responses of rooms.
+        others: Recorded sounds other than music, which are repeated to the length of the music.
+        model: Determines the sample rate.
+        rng: Source of noise, and of the choice of a codec.
+
+    Returns:
+        Shape (n,), scaled down if it would clip.
+    """
     rate = model.front_end.sample_rate
     if playback.codec:
         audio = through_codec(audio, rate, rng)
@@ -292,7 +334,8 @@ def _through(
     if playback.room:
         audio = in_room(audio, responses[place % len(responses)])
     if playback.snr is not None:
-        audio = with_sound(audio, coloured_noise(audio.size, 3.0, rng), playback.snr)
+        noise = np.resize(others[place % len(others)], audio.size) if playback.recorded else None
+        audio = with_sound(audio, coloured_noise(audio.size, 3.0, rng) if noise is None else noise, playback.snr)
     loudest = float(np.abs(audio).max(initial=0.0))
     return audio if loudest <= 1.0 else (audio / np.float32(loudest)).astype(np.float32)
 

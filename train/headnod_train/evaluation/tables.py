@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rich.table import Table
 
@@ -169,52 +170,82 @@ def paired_rows(other: ModelComparison) -> list[tuple[str, ...]]:
     ]
 
 
+class RecordingsPart(NamedTuple):
+    """One table of an evaluation on audio files."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    note: str = ""
+
+
+def recordings_title(found: RecordingsEvaluation) -> str:
+    """Model and files, marked if the model was trained on some of them."""
+    return f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}"
+
+
 def recordings_tables(found: RecordingsEvaluation) -> Iterator[Table]:
-    """Each part of an evaluation on audio files."""
+    """Each part of an evaluation on audio files, for the terminal."""
+    for part in recordings_parts(found):
+        yield text_table(*part.headings, rows=part.rows, title=part.title, caption=part.note or None)
+
+
+def recordings_parts(found: RecordingsEvaluation) -> Iterator[RecordingsPart]:
+    """Each part of an evaluation on audio files; all titles are marked if the model was trained on some of them."""
+    mark = "LEAKY: " if found.leaky else ""
     notes = ["The model was trained on some of these files: every figure is too good."] if found.leaky else []
     if found.float_agreement is not None:
         notes.append(f"The float network predicts the same genre on {found.float_agreement:.1%} of clean windows.")
-    yield text_table(
-        "", "windows", "95 %", "files", "95 %", "by artist", "refused", "calibration error (noise)",
-        rows=map(_played, found.played),
-        title=f"{'LEAKY: ' if found.leaky else ''}{found.model} on {found.data}", caption="\n".join(notes) or None,
-    )  # fmt: skip
-    yield text_table(
-        "", "right", "95 %", "of",
-        rows=((label, *_with_interval(share), str(share.count)) for label, share in found.played[0].genres.items()),
-        title="files of each genre, clean",
-    )  # fmt: skip
+    yield RecordingsPart(
+        recordings_title(found),
+        ("", "windows (95 %)", "files (95 %)", "by artist", "refused", "calibration error (noise)"),
+        [_played(played) for played in found.played],
+        "\n".join(notes),
+    )
+    yield RecordingsPart(
+        f"{mark}files of each genre, clean",
+        ("", "right", "95 %", "of"),
+        [(label, *_with_interval(share), str(share.count)) for label, share in found.played[0].genres.items()],
+    )
     if found.not_music:
-        title = "other sounds, each alone in a quiet room"
-        yield text_table(
-            "", "windows with a genre", "files with a genre", rows=map(_other_sound, found.not_music), title=title
+        yield RecordingsPart(
+            f"{mark}other sounds, each alone in a quiet room",
+            ("", "windows with a genre", "files with a genre"),
+            [_other_sound(kind) for kind in found.not_music],
         )
     if found.simulation:
-        yield text_table(
-            "", "same genre", "clean and real", "simulated correct", "real correct",
-            rows=map(_simulated, found.simulation),
-            title="windows, degraded by simulation in mel power and as waveforms",
-        )  # fmt: skip
+        yield RecordingsPart(
+            f"{mark}windows, degraded by simulation in mel power and as waveforms",
+            ("", "same genre", "clean and real", "simulated correct", "real correct"),
+            [_simulated(each) for each in found.simulation],
+        )
     if songs := found.songs:
-        title = f"{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
-        yield text_table("", "", rows=_songs(songs), title=title)
+        title = f"{mark}{songs.songs} files of {songs.data} through the listener ({songs.minutes:g} min)"
+        yield RecordingsPart(title, ("", ""), list(_songs(songs)))
     if other := found.against:
-        yield text_table(
-            "", f"{other.model} right", f"only {found.model}", f"only {other.model}", "p (McNemar)",
-            rows=[("files", _percent(other.clips), str(other.this_only), str(other.other_only), f"{other.p:g}")],
-            title=f"against {other.model}, clean",
-        )  # fmt: skip
+        yield RecordingsPart(
+            f"{mark}against {other.model}, clean",
+            ("", f"{other.model} right", f"only {found.model}", f"only {other.model}", "p (McNemar)"),
+            [("files", _percent(other.clips), str(other.this_only), str(other.other_only), f"{other.p:g}")],
+        )
 
 
 def _played(played: Played) -> tuple[str, ...]:
+    by_artist = played.clips_by_artist
     return (
         played.name,
-        *_with_interval(played.windows),
-        *_with_interval(played.clips),
-        interval(played.clips_by_artist) if played.clips_by_artist else "",
+        f"{_percent(played.windows)} ({_whole_interval(played.windows)})",
+        f"{_percent(played.clips)} ({_whole_interval(played.clips)})",
+        _whole_interval(by_artist) if by_artist else "",
         f"{played.refused:.1%}",
         f"{played.calibration_error:.3f} ({played.calibration_noise:.3f})",
     )
+
+
+def _whole_interval(share: Share) -> str:
+    """The 95 % interval in whole percent, for narrow columns."""
+    low, high = share.ci95
+    return f"{100 * low:.0f} to {100 * high:.0f}"
 
 
 def _other_sound(kind: Refused) -> tuple[str, ...]:
