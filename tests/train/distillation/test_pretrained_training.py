@@ -18,10 +18,11 @@ from headnod_train.distillation.batches import (
     measured_rooms,
     stored_outputs,
 )
-from headnod_train.distillation.distil import distil
+from headnod_train.distillation.distil import distil, read_trained
 from headnod_train.distillation.network import as_tensors, coarse_branch, first_layer, forward, upper_layers
 from headnod_train.distillation.quantisation import evaluated, separate, standardise
 from headnod_train.distillation.window_sets import CLASSES, GENRE, SMALL, WindowSet
+from headnod_train.storage import write_npz
 from headnod_train.training.run_folder import RunError
 
 FILTERS = ((7, 38, 3), (7, 67, 2), (128, 1, 1), (64, 1, 2), (32, 1, 2))
@@ -263,3 +264,13 @@ def test_first_layer_and_coarse_branch_are_the_parts_that_are_stored(network, wi
     assert front.shape == (4, 187, 1, FRONT)
     assert coarse.shape == (4, 10, 1, PATCHES[-1][3])
     assert np.allclose(upper_layers(p, front, coarse)["tags"], forward(p, tf.constant(x))["tags"], atol=1e-5)
+
+
+@pytest.mark.parametrize("filters", [0, 7])
+def test_a_trained_network_of_an_earlier_version_is_not_taken_over(tmp_path, filters):
+    write_npz(tmp_path / "trained.npz", {"front3.bias": np.zeros(filters)})
+    if filters:
+        with pytest.raises(RunError, match=r"trained.npz: is of an earlier version.*delete it"):
+            read_trained(tmp_path / "trained.npz")
+    else:
+        assert read_trained(tmp_path / "trained.npz").keys() == {"front3.bias"}

@@ -222,7 +222,9 @@ def with_answers(parameters: Parameters, windows: NDArray[np.float32], branch: L
 
 
 def without_shape(parameters: Parameters, windows: NDArray[np.float32], shape: int) -> Parameters:
-    """Remove all filters of a kernel shape, whose outputs become constants.
+    """Remove all filters of a kernel shape; their means take their place in the next biases.
+
+    In the first and last three frames that differs: there the next layer would see zeros in place of the outputs.
 
     Args:
         parameters: Equalised and standardised, with the branch.

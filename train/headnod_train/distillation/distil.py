@@ -241,7 +241,7 @@ _REMOVED = 2
 """Filters of the first layer that are removed after training: 20 instead of 22 fill whole vector registers."""
 
 _ABSENT = 3
-"""Kernel shape, 64 frames of one band, whose seven filters are removed after training, too: a seventh of the time."""
+"""Kernel shape, 64 frames of one band, whose seven filters are removed as well: they took a seventh of the time."""
 
 _HEAD_STEPS = 4000
 _AT_ONCE = 256
@@ -354,8 +354,21 @@ def train(
         pruned = without_shape(without_weakest(mixed, shown, _REMOVED), shown, _ABSENT)
         # Training has changed the ranges.
         write_npz(path, standardise(separate(pruned, shown), shown))
+    return read_trained(path)
+
+
+def read_trained(path: Path) -> Parameters:
+    """The trained network of a run folder.
+
+    Raises:
+        RunError: The file cannot be read, or is of an earlier version of headnod.
+    """
     with open_npz(path, _STEP, RunError) as held:
-        return {name: held[name] for name in held.files}
+        found = {name: held[name] for name in held.files}
+    if found[f"front{_ABSENT}.bias"].size:
+        message = f"{path}: is of an earlier version, which left filters over 64 frames in it (delete it)"
+        raise RunError(message)
+    return found
 
 
 def add_labels(

@@ -193,7 +193,8 @@ def _normalisation(weights: Weights, index: int) -> tuple[Array, Array]:
 
 
 _TOGETHER = (3, 4)
-"""Positions in frequency per convolution, for each kind of filter over bands: 60 and 56 outputs fit into 64 columns."""
+"""Positions in frequency per convolution, for each kind of filter over bands. After training there are 20 and 14 of
+them, whose 60 and 56 outputs fit into 64 columns."""
 _BLOCK = 16
 """Frames of a block of filters over time."""
 _BANDS_TOGETHER = 6
