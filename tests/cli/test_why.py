@@ -168,3 +168,12 @@ def test_a_file_that_cannot_be_written_is_one_warning_until_it_can(runtime, capl
     folder.rmdir()
     latest.show(JAZZ)
     assert caplog.text.count("reads nothing") == 2
+
+
+@pytest.mark.parametrize(
+    ("metal", "words"), [(0.41, "although metal is likelier by now, at 0.41"), (0.29, "although no music is likelier")]
+)
+def test_the_answer_that_leads_may_be_no_music(metal, words):
+    # Together with jazz at 0.3 that leaves 0.29 and 0.41 for "not music".
+    held = replace(JAZZ, held_by=HeldBy.LEAD, genre="jazz", confidence=0.3, scores={"jazz": 0.3, "metal": metal})
+    assert words in explanation(held, SETTINGS)

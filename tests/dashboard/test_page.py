@@ -109,6 +109,7 @@ def test_tags_are_chips_and_the_reason_is_given_why_no_genre_is_named(look, publ
     ("genre", "scores", "words"),
     [
         ("jazz", {"jazz": 0.3, "pop": 0.5}, "jazz stays: pop is more probable, but not by enough."),
+        ("jazz", {"jazz": 0.2, "pop": 0.3}, "jazz stays: sound that is not music is more probable, but not by enough."),
         ("jazz", {"jazz": 0.3, "pop": 0.1}, "jazz stays: sound that is not music is more probable, but not by enough."),
         ("unknown", {"pop": 0.5}, "Sound that is not music stays: pop is more probable, but not by enough."),
     ],

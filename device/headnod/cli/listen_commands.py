@@ -404,16 +404,15 @@ def explanation(estimate: Estimate, settings: ListenerSettings) -> str:
 def _kept(estimate: Estimate, settings: ListenerSettings) -> str:
     from headnod.escaping import UNKNOWN
 
-    best, score = estimate.ranked()[0]
+    best, score = next((each for each in estimate.ranked() if each[0] != estimate.genre), (UNKNOWN, 0.0))
     asked = f"another must lead by {settings.lead:g} (listen.lead)"
     if estimate.genre == UNKNOWN:
         return (
             f"No genre is named because the sound was taken for no music before: {best} is likelier by now, at "
             f"{score:.2f}, but {asked}."
         )
-    if best == estimate.genre:
-        return f"{best} stays named, at {estimate.confidence:.2f}, although no music is likelier by now: {asked}."
-    return (
-        f"{estimate.genre} stays named, at {estimate.confidence:.2f}, although {best} is likelier by now, at "
-        f"{score:.2f}: {asked}."
-    )
+    stays = f"{estimate.genre} stays named, at {estimate.confidence:.2f}"
+    # What is left of the probability is that of "not music".
+    if score < max(1.0 - sum(estimate.scores.values()), estimate.confidence):
+        return f"{stays}, although no music is likelier by now: {asked}."
+    return f"{stays}, although {best} is likelier by now, at {score:.2f}: {asked}."

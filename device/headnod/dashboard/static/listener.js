@@ -194,9 +194,11 @@ export class Listener {
         return `No genre is probable enough: ${first?.[0] ?? "the best"} is below the threshold${limit}.`;
       case "lead": {
         // While no genre is named, the answer that stays is "not music".
-        const stays = this.named ? this.genre : "Sound that is not music";
-        const other = first && first[0] !== this.name(this.now.genre) ? first[0] : "sound that is not music";
-        return `${stays} stays: ${other} is more probable, but not by enough.`;
+        if (!this.named) return `Sound that is not music stays: ${first?.[0]} is more probable, but not by enough.`;
+        const [other, share] = this.top(2).find(([name]) => name !== this.name(this.now.genre)) ?? ["", 0];
+        const notMusic = 1 - this.shares.reduce((sum, [, each]) => sum + each, 0);
+        const leads = share >= notMusic ? other : "sound that is not music";
+        return `${this.genre} stays: ${leads} is more probable, but not by enough.`;
       }
     }
     if (!this.named || !first) return "";
