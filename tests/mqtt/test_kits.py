@@ -69,9 +69,9 @@ class TestHomeAssistant:
         ]  # fmt: skip
         (allowed,) = (each["value_template"] for each in found["conditions"] if "value_template" in each)
         condition = jinja2.Environment().from_string(allowed)
-        assert [condition.render(state_attr=lambda *_, energy=energy: energy) for energy in (0.3, None)] == [
-            "True", "False",
-        ]  # fmt: skip
+        for genre, energy, follows in (("jazz", 0.3, "True"), ("jazz", None, "False"), ("unknown", 0.3, "False")):
+            said = condition.render(states=lambda _, genre=genre: genre, state_attr=lambda *_, energy=energy: energy)
+            assert said == follows
 
     def test_a_trigger_waits_only_for_states_that_there_are(self):
         waited = [
