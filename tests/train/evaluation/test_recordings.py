@@ -1,6 +1,7 @@
 """Audio files through the device's own code: right answers, honest intervals, and no flattery."""
 
 import html
+import io
 import json
 import re
 from pathlib import Path
@@ -108,15 +109,29 @@ def test_sounds_that_are_no_music_are_judged_file_by_file(model, music, said, tm
 def test_music_is_also_played_over_recorded_sounds(model, music, said, tmp_path, rng):
     write(tmp_path / "music" / said / "one.wav", music)
     clips = find_clips(tmp_path / "music", model.labels)
-    # Silent files are not drawn, and short ones are repeated.
+    # Silent files are not drawn; silence before a sound is cut off, and short sounds are repeated.
     write(tmp_path / "sounds" / "fan" / "silent.wav", np.zeros(RATE))
     found = evaluate_clips(model, clips, data="m", not_music=tmp_path / "sounds", console=QUIET)
     assert "recorded sounds at 10 dB" not in [each.name for each in found.played]
     (tmp_path / "sounds" / "fan" / "silent.wav").unlink()
-    write(tmp_path / "sounds" / "fan" / "loud.wav", rng.normal(0.0, 0.3, RATE).clip(-1.0, 1.0))
+    loud = np.concatenate([np.zeros(40 * RATE), rng.normal(0.0, 0.3, RATE).clip(-1.0, 1.0)])
+    write(tmp_path / "sounds" / "fan" / "loud.wav", loud)
     found = evaluate_clips(model, clips, data="m", not_music=tmp_path / "sounds", console=QUIET)
-    names = [each.name for each in found.played]
-    assert names[1:3] == ["noise at 10 dB", "recorded sounds at 10 dB"]
+    clean, noisy, recorded, *_ = found.played
+    assert [noisy.name, recorded.name] == ["noise at 10 dB", "recorded sounds at 10 dB"]
+    assert recorded.calibration_error != clean.calibration_error
+
+
+def test_a_file_without_sound_is_left_out_and_named(model, music, said, tmp_path):
+    write(tmp_path / said / "one.wav", music)
+    write(tmp_path / said / "silent.wav", np.zeros(RATE))
+    write(tmp_path / said / "empty.wav", np.zeros(0))
+    told = Console(record=True, quiet=False, file=io.StringIO(), width=300)
+    found = evaluate_clips(model, find_clips(tmp_path, model.labels), data="m", console=told)
+    assert found.played[0].clips.count == 1
+    text = told.export_text()
+    assert "silent.wav: holds no sound" in text
+    assert "empty.wav" in text
 
 
 def test_the_recorded_sound_is_10_db_below_the_music(model, music, rng):
@@ -226,6 +241,9 @@ def test_the_command_writes_the_page_and_refuses_what_only_an_archive_can(music,
     command = ["evaluate", str(find_model("genre-small-2.1.0")), "--audio", str(tmp_path / "music")]
     assert main([*command, "--report", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "index.html").stat().st_size > 5_000
+    (tmp_path / "file").touch()
+    assert main([*command, "--report", str(tmp_path / "file")]) == 1
+    assert "file: cannot be a folder: File exists" in capsys.readouterr().err
     assert main([*command, "--degrade"]) == 1
     assert "--degrade needs --data" in capsys.readouterr().err
 

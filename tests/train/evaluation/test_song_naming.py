@@ -5,8 +5,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from headnod.errors import AudioError
 from headnod.testing import FixedModel
-from headnod_train.evaluation.listener_sounds import SHORTEST, song_naming
+from headnod_train.evaluation.listener_sounds import SHORTEST, audio_files, song_naming
 from support.signals import RATE, music
 
 QUIET = Console(quiet=True)
@@ -75,6 +76,32 @@ def test_files_that_are_too_short_or_damaged_are_left_out(tmp_path):
     assert song_naming(Brightness(), paths, data="music", console=QUIET) is None
     soundfile.write(tmp_path / "short.wav", dull(SHORTEST + 0.1), RATE)
     assert song_naming(Brightness(), paths, data="music", console=QUIET).songs == 2
+
+
+def test_a_file_that_vanishes_after_it_was_played_alone_is_never_named(tmp_path):
+    place = tmp_path / "1.wav"
+
+    class Vanishing(Brightness):
+        """Deletes the bright file after its first window."""
+
+        def scores(self, features):
+            found = super().scores(features)
+            if found[1] > 0.5:
+                place.unlink(missing_ok=True)
+            return found
+
+    soundfile.write(tmp_path / "0.wav", dull(12.0), RATE)
+    soundfile.write(place, bright(12.0), RATE)
+    found = song_naming(Vanishing(), [tmp_path / "0.wav", place], data="music", console=QUIET)
+    # Nothing is heard of it, so the first file is never named after it either when it comes first.
+    assert (found.songs, found.orders) == (2, 10)
+    assert found.new_genres == 10
+    assert found.median_seconds != 0.0
+
+
+def test_a_folder_that_does_not_exist_is_named_so(tmp_path):
+    with pytest.raises(AudioError, match="songs: there is no such folder"):
+        audio_files(tmp_path / "songs")
 
 
 @pytest.mark.parametrize(("songs", "orders"), [(60, 10), (67, 9)])

@@ -25,7 +25,7 @@ from headnod.features.frontend import Audio
 from headnod.inference.model import GenreModel
 from headnod.pipeline.estimate import Estimate, State
 from headnod.pipeline.listener import ListenerSettings, listen
-from headnod_train.console import print_line
+from headnod_train.console import print_line, tracked
 from headnod_train.dataset.archive import Archive, window_starts
 from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.tracks import AUDIO, find_files
@@ -56,6 +56,8 @@ Synthesiser = Callable[[int, int], Audio]
 
 def audio_files(folder: Path) -> list[Path]:
     """Every audio file below a folder, sorted."""
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: there is no such folder")
     if found := find_files(folder).music:
         return found
     raise AudioError(f"{folder}: contains no audio file ({', '.join(sorted(AUDIO))})")
@@ -366,12 +368,12 @@ def song_naming(model: GenreModel, paths: Sequence[Path], *, data: str, console:
     Returns:
         None if fewer than two files are long enough.
     """
-    songs = list(_played_alone(model, paths, console))
+    songs = list(_played_alone(model, tracked(paths, "playing each file alone", console), console))
     if len(songs) < 2:  # noqa: PLR2004 - one file follows another
         return None
     rng, orders = np.random.default_rng(_FILES_SEED), min(_ORDERS, -(-_PLAYED // len(songs)))
     delays: list[float] = []
-    for _ in range(orders):
+    for _ in tracked(range(orders), "playing the files one after another", console):
         delays += _delays(model, [songs[place] for place in rng.permutation(len(songs))])
     minutes = sum(len(song.alone) for song in songs) * ListenerSettings().every / 60.0
     return SongNaming(
@@ -406,7 +408,10 @@ def _delays(model: GenreModel, songs: Sequence[_Song]) -> Iterator[float]:
 
     def audio() -> Iterator[Audio]:
         for song in songs:
-            part = excerpt(song.path, rate, LONGEST, intro=0.0)
+            try:
+                part = excerpt(song.path, rate, LONGEST, intro=0.0)
+            except AudioError:  # it has vanished since it was played alone, and counts as never named
+                part = np.empty(0, np.float32)
             begins.append(begins[-1] + part.size / rate)
             yield part
 

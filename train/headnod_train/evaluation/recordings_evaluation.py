@@ -6,7 +6,7 @@ and through lossy codecs, as waveforms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from headnod.escaping import SILENCE, UNKNOWN
 from headnod.features.frontend import Audio, FrontEnd
 from headnod.inference.model import GenreModel
 from headnod.pipeline.listener import score_file
-from headnod_train.console import print_line
+from headnod_train.console import print_line, tracked
+from headnod_train.dataset.extraction import excerpt
 from headnod_train.dataset.folder_layouts import find_tracks
 from headnod_train.dataset.tracks import Track
 from headnod_train.degradation import (
@@ -44,6 +45,8 @@ _AROUND = (3.0, 6.0)
 """Seconds of a quiet room before and after each sound other than music."""
 _QUIET = 1.5e-4
 """Peak of the noise of that room: -76 dBFS."""
+_SOUND = 60.0
+"""Most seconds of a recorded sound that are played below music."""
 
 
 @dataclass(frozen=True)
@@ -211,19 +214,22 @@ def evaluate_clips(
     rate = model.front_end.sample_rate
     responses = [from_direct_sound(read_all(path, rate)) for path in audio_files(rooms)] if rooms else []
     sounds = _read(clips, rate, console)
-    others = _drawn(not_music, rate, len(sounds)) if not_music else []
+    others = list(_drawn(not_music, rate, len(sounds))) if not_music else []
     playbacks = [
         each
         for each in PLAYBACKS
         if (responses or not each.room) and (others or not each.recorded) and (has_ffmpeg() or not each.aac)
     ]
-    played = tuple(_played(model, sounds, playback, responses, others) for playback in playbacks)
+    played = tuple(
+        _played(model, sounds, playback, responses, others)
+        for playback in tracked(playbacks, "playing the files in each way", console)
+    )
     return RecordingsEvaluation(
         model=model.manifest.id,
         data=data,
         leaky=leaky,
         played=played,
-        not_music=_refused(model, not_music) if not_music else (),
+        not_music=_refused(model, not_music, console) if not_music else (),
         against=_against(model, other, sounds, console) if other else None,
         simulation=simulation_agreement(
             model, [(model.labels.index(clip.genre), audio) for clip, audio in sounds.items()], responses, seed=_SEED
@@ -242,20 +248,27 @@ def _read(clips: Iterable[Track], rate: int, console: Console) -> dict[Track, Au
     sounds = {}
     for clip in clips:
         try:
-            sounds[clip] = read_all(clip.path, rate)
+            audio = read_all(clip.path, rate)
         except AudioError as error:
             print_line(console, f"left out: {error}")
+            continue
+        if audio.any():
+            sounds[clip] = audio
+        else:
+            print_line(console, f"left out: {clip.path}: holds no sound")
     if not sounds:
         raise AudioError("none of the files could be read")
     return sounds
 
 
-def _drawn(folder: Path, rate: int, count: int) -> list[Audio]:
-    """Recorded sounds drawn at random, at most this many, without those that are silent."""
+def _drawn(folder: Path, rate: int, count: int) -> Iterator[Audio]:
+    """The first part of recorded sounds, at most this many, drawn at random; without silence before and after."""
     paths = audio_files(folder)
-    order = np.random.default_rng(_SEED).permutation(len(paths))[:count]
-    drawn = [read_all(paths[place], rate) for place in order]
-    return [sound for sound in drawn if np.abs(sound).max(initial=0.0) > _QUIET]
+    for place in np.random.default_rng(_SEED).permutation(len(paths))[:count]:
+        sound = excerpt(paths[place], rate, _SOUND, intro=0.0)
+        loud = np.flatnonzero(np.abs(sound) > _QUIET)
+        if loud.size:
+            yield sound[loud[0] : loud[-1] + 1]
 
 
 def _played(
@@ -340,11 +353,11 @@ def through(
     return audio if loudest <= 1.0 else (audio / np.float32(loudest)).astype(np.float32)
 
 
-def _refused(model: GenreModel, folder: Path) -> tuple[Refused, ...]:
+def _refused(model: GenreModel, folder: Path, console: Console) -> tuple[Refused, ...]:
     """Each file alone in a quiet room, through the listener."""
     rng, rate = np.random.default_rng(_SEED), model.front_end.sample_rate
     kinds: dict[str, list[list[bool]]] = {}
-    for path in audio_files(folder):
+    for path in tracked(audio_files(folder), "playing other sounds", console):
         before, after = (
             (rng.uniform(-_QUIET, _QUIET, round(seconds * rate))).astype(np.float32) for seconds in _AROUND
         )

@@ -40,7 +40,8 @@ def _page(found: RecordingsEvaluation, labels: Sequence[str]) -> str:
         title=recordings_title(found),
         warning=LEARNED if found.leaky else "",
         summary=f"{clean.clips.count:,} audio files, {clean.windows.count:,} windows of 3 s, through the device's own "
-        "code; 95 % intervals by bootstrap over files. Every figure is also in evaluation.json, beside this page.",
+        "code; 95 % intervals by bootstrap over files (or artists), those of genres by Wilson's formula. Every figure "
+        "is also in evaluation.json, beside this page.",
         headline_cards=list(_cards(found)),
         figures=[(mark + name, note, figure) for name, note, figure in _figures(found, labels)],
         labels=labels,
