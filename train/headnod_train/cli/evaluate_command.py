@@ -98,6 +98,15 @@ def add_sounds(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Evaluate, and print tables."""
+    from headnod_train.evaluation.results import EvaluationError
+
+    if options.report is not None:
+        # An impossible place is known before minutes of work.
+        try:
+            options.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{options.report}: cannot be a folder: {error.strerror} (choose another --report)"
+            raise EvaluationError(message) from None
     if options.data is None:
         _run_on_recordings(options, console)
         return
@@ -155,13 +164,6 @@ def _run_on_recordings(options: argparse.Namespace, console: Console) -> None:
     if options.degrade:
         message = "--degrade needs --data (audio files are always also played in noise and through codecs)"
         raise EvaluationError(message)
-    if options.report is not None:
-        # An impossible place is known before minutes of work.
-        try:
-            options.report.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"{options.report}: cannot be a folder: {error.strerror} (choose another --report)"
-            raise EvaluationError(message) from None
     model = GenreModel.load(options.bundle)
     other = GenreModel.load(options.against) if options.against else None
     clips = find_clips(options.audio, model.labels, only=options.tracks)
