@@ -232,9 +232,8 @@ def without_shape(parameters: Parameters, windows: NDArray[np.float32], shape: i
         shape: Number of the kernel shape in the first layer.
     """
     front, _ = _fixed_outputs(parameters, windows)
-    sizes = [parameters[f"front{index}.bias"].size for index in range(FRONT)]
-    start = sum(sizes[:shape])
-    return _without(parameters, list(range(start, start + sizes[shape])), front)
+    start, end = (sum(parameters[f"front{index}.bias"].size for index in range(each)) for each in (shape, shape + 1))
+    return _without(parameters, list(range(start, end)), front)
 
 
 def without_weakest(parameters: Parameters, windows: NDArray[np.float32], count: int) -> Parameters:
@@ -287,13 +286,11 @@ def _without(parameters: Parameters, removed: list[int], front: NDArray[np.float
         p["dense.bias"] = p["dense.bias"] + (values * scale + shift) @ rows[removed]
         halves.append(np.delete(rows, removed, axis=0))
     p["dense.kernel"] = np.concatenate(halves)
-    start = 0
-    for index in range(FRONT):
-        size = p[f"front{index}.bias"].size
-        own = [filter_ - start for filter_ in removed if start <= filter_ < start + size]
-        start += size
+    ends = np.cumsum([p[f"front{index}.bias"].size for index in range(FRONT)])
+    kept = np.isin(np.arange(ends[-1]), removed, invert=True)
+    for index, own in enumerate(np.split(kept, ends[:-1])):
         for name in (f"front{index}.kernel", f"front{index}.bias"):
-            p[name] = np.delete(p[name], own, axis=-1)
+            p[name] = p[name][..., own]
     for name in ("front", "max.front", "mean.front"):
         for part in ("scale", "shift"):
             p[f"{name}.{part}"] = np.delete(p[f"{name}.{part}"], removed)
