@@ -195,14 +195,14 @@ def read_archive(path: Path, front_end: FrontEnd) -> Archive:
     return Archive(**{_FIELDS[name]: array for name, array in read.items()}, leaky=leaky, front_end=source)
 
 
+_ANOTHER = "make an archive for this model: headnod-train import --front-end"
+
+
 def _front_end_faults(source: FrontEnd | None, front_end: FrontEnd) -> Iterator[str]:
     for name in _MEL_FIELDS if source is not None else ():
         wanted, found = getattr(front_end, name), getattr(source, name)
         if wanted != found:
-            yield (
-                f"was computed by another front end: its {name} is {found}, the model's {wanted} "
-                "(make an archive for this model: headnod-train import --front-end)"
-            )
+            yield (f"was computed by another front end: its {name} is {found}, the model's {wanted} ({_ANOTHER})")
 
 
 def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[str]:
@@ -218,10 +218,7 @@ def _shape_faults(read: dict[str, np.ndarray], front_end: FrontEnd) -> Iterator[
         yield "floor_db is not finite, or range_db is not finite and positive"
     frames, mels = levels.shape[1:]
     if mels != front_end.n_mels:
-        yield (
-            f"has {mels} mel bands, the front end of the model computes {front_end.n_mels} (make an archive for this "
-            "model: headnod-train import --front-end)"
-        )
+        yield f"has {mels} mel bands, the front end of the model computes {front_end.n_mels} ({_ANOTHER})"
     if frames < front_end.frames:
         yield f"tracks of {frames} frames are shorter than a window of {front_end.frames}"
     lengths = read.get("frames", np.full(len(levels), frames))
