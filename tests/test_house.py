@@ -18,7 +18,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ALL}
 ENTRY = {"__init__", "__main__"}
 
 # The aim is 90 files and 12,500 lines for the device, 80 and 10,500 for training. Lower a limit when the count falls.
-LIMITS = {"device": (103, 29_212), "train": (84, 19_987)}
+LIMITS = {"device": (103, 29_212), "train": (84, 19_986)}
 
 LARGEST = 500
 """Lines of the largest module."""

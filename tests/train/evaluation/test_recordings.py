@@ -126,10 +126,10 @@ def test_a_file_without_sound_is_left_out_and_named(model, music, said, tmp_path
     write(tmp_path / said / "one.wav", music)
     write(tmp_path / said / "silent.wav", np.zeros(RATE))
     write(tmp_path / said / "empty.wav", np.zeros(0))
-    told = Console(record=True, quiet=False, file=io.StringIO(), width=300)
-    found = evaluate_clips(model, find_clips(tmp_path, model.labels), data="m", console=told)
+    console = Console(record=True, file=io.StringIO(), width=300)
+    found = evaluate_clips(model, find_clips(tmp_path, model.labels), data="m", console=console)
     assert found.played[0].clips.count == 1
-    text = told.export_text()
+    text = console.export_text()
     assert "silent.wav: holds no sound" in text
     assert "empty.wav" in text
 

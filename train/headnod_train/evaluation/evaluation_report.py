@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -194,9 +195,14 @@ def write_report(evaluation: Evaluation, folder: Path, music: Path | None = None
     Returns:
         The page.
     """
-    write_json(folder / "evaluation.json", evaluation)
+    return write_page(evaluation, page(evaluation, SourceFiles(music, folder) if music else None), folder)
+
+
+def write_page(figures: msgspec.Struct, html: str, folder: Path) -> Path:
+    """Write a page as index.html, and its figures as evaluation.json; returns the path of the page."""
+    write_json(folder / "evaluation.json", figures)
     written = folder / "index.html"
-    write_file(written, page(evaluation, SourceFiles(music, folder) if music else None).encode())
+    write_file(written, html.encode())
     return written
 
 

@@ -347,8 +347,9 @@ def through(
     if playback.room:
         audio = in_room(audio, responses[place % len(responses)])
     if playback.snr is not None:
-        noise = np.resize(others[place % len(others)], audio.size) if playback.recorded else None
-        audio = with_sound(audio, coloured_noise(audio.size, 3.0, rng) if noise is None else noise, playback.snr)
+        recorded = playback.recorded
+        noise = np.resize(others[place % len(others)], audio.size) if recorded else coloured_noise(audio.size, 3.0, rng)
+        audio = with_sound(audio, noise, playback.snr)
     loudest = float(np.abs(audio).max(initial=0.0))
     return audio if loudest <= 1.0 else (audio / np.float32(loudest)).astype(np.float32)
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from headnod_train.evaluation.evaluation_report import genre_bars, share_bars
+from headnod_train.evaluation.evaluation_report import genre_bars, share_bars, write_page
 from headnod_train.evaluation.recordings_evaluation import RecordingsEvaluation
 from headnod_train.evaluation.tables import LEARNED, interval, recordings_parts, recordings_title
 from headnod_train.report import inline_svg, render
-from headnod_train.storage import write_file, write_json
 
 
 def write_recordings_report(found: RecordingsEvaluation, folder: Path, labels: Sequence[str]) -> Path:
@@ -26,10 +25,7 @@ def write_recordings_report(found: RecordingsEvaluation, folder: Path, labels: S
     Returns:
         The page.
     """
-    write_json(folder / "evaluation.json", found)
-    written = folder / "index.html"
-    write_file(written, _page(found, labels).encode())
-    return written
+    return write_page(found, _page(found, labels), folder)
 
 
 def _page(found: RecordingsEvaluation, labels: Sequence[str]) -> str:
